@@ -1,0 +1,253 @@
+//! The durable log: append, follow, read, trim. LOG.md is the contract in prose; `contract/` is it as tests.
+//!
+//! Owns: the trait and its answers. Never does: IO. Talks to: nobody. Start reading at: [`Log`].
+
+use std::sync::Arc;
+
+use protocol::{ConversationId, Pos, Producer, UserId};
+
+use crate::{Batch, BoxFuture, Envelope};
+
+/// Number of a stream, 0 ..= 3.
+pub type Partition = u16;
+
+/// Fixed slots that conversations hash into; slots map to partitions.
+pub const SLOTS: u16 = 1024;
+
+/// What an implementation is, and what it really promises.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogInfo {
+    /// Streams.
+    pub partitions: Partition,
+    /// The durability level really in force: `fsync` for the local log, `L0` … `L4` for Redis.
+    pub durability: String,
+    /// Envelopes in one batch, at most.
+    pub batch_envelopes_max: usize,
+    /// Bytes ([`Envelope::cost`]) in one batch, at most.
+    pub batch_bytes_max: usize,
+}
+
+impl LogInfo {
+    /// The partition of a conversation: its slot (a mix of all 128 bits), folded onto the partitions.
+    pub fn partition_of(&self, conversation: ConversationId) -> Partition {
+        let folded = (conversation.0 >> 64) as u64 ^ conversation.0 as u64;
+        let slot = (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) as u16;
+        slot % SLOTS % self.partitions.max(1)
+    }
+}
+
+/// The answer to one envelope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Durable now.
+    Stored {
+        /// Its place in the conversation.
+        seq: u64,
+        /// The batch's place.
+        pos: Pos,
+        /// When.
+        ts: u64,
+    },
+    /// The same publish was stored before.
+    Dup {
+        /// Its place in the conversation.
+        seq: u64,
+        /// Lifetime of the numbering it was stored under.
+        epoch: u32,
+    },
+    /// The key was used for other content.
+    Reused {
+        /// What is stored under the key.
+        seq: u64,
+    },
+    /// A gap in the producer's numbers.
+    OutOfOrder {
+        /// The next good `no`.
+        expected: u64,
+    },
+    /// Authorised under another membership than the log's.
+    StaleMembership {
+        /// The log's.
+        mver: u64,
+    },
+    /// Older than what the log remembers of this producer: ask [`crate::Archive::find`], then [`Log::install`].
+    OldId,
+    /// The conversation was never created.
+    UnknownConversation,
+}
+
+/// Why an append has no verdicts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// Certainly nothing of the batch was stored.
+    #[error("not stored, retry after {retry_after_ms} ms")]
+    NotStored {
+        /// When it is worth trying again.
+        retry_after_ms: u64,
+    },
+    /// Maybe stored: retry the *same* batch before anything else.
+    #[error("outcome unknown")]
+    Unknown,
+    /// The dataset changed under us; nothing stored; `rejoin` first.
+    #[error("fenced in epoch {epoch}")]
+    Fenced {
+        /// The epoch that was in force.
+        epoch: u32,
+    },
+}
+
+/// Any other failure of the log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LogError {
+    /// Cannot be reached now.
+    #[error("log unavailable: {0}")]
+    Unavailable(String),
+    /// A trim above W − retention, or an advance by somebody without the lease.
+    #[error("refused: {0}")]
+    Refused(&'static str),
+}
+
+/// Why a read from a position has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// The position is behind the trim.
+    #[error("trimmed, first is {first}")]
+    Trimmed {
+        /// The first batch that is there.
+        first: Pos,
+    },
+    /// Cannot be reached now.
+    #[error("log unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// Why a follower cannot give the next batch.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Gap {
+    /// The follower's position is behind the trim.
+    #[error("trimmed, first is {first}")]
+    Trimmed {
+        /// The first batch that is there.
+        first: Pos,
+    },
+    /// A new lifetime began; what was seen up to `common` stands.
+    #[error("epoch changed to {epoch}, common up to {common}")]
+    EpochChanged {
+        /// The new one.
+        epoch: u32,
+        /// Last position both share.
+        common: Pos,
+    },
+    /// The log is closed (shutdown).
+    #[error("log closed")]
+    Closed,
+}
+
+/// The right to advance W in one partition; a later one makes earlier ones void.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lease(pub u64);
+
+/// The answer to [`Log::rejoin`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admitted {
+    /// Epoch from here on.
+    pub epoch: u32,
+    /// The log's end.
+    pub end: Pos,
+    /// Whether this node holds the right to restore batches.
+    pub restore: Option<Lease>,
+}
+
+/// What the log remembers of one producer in one conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProducerState {
+    /// The highest `no` stored.
+    pub last: u64,
+    /// The latest of them, newest last: `(no, hash, seq)`; at most [`protocol::limits::DEDUPE_WINDOW`].
+    pub recent: Vec<(u64, u64, u64)>,
+}
+
+/// The ordered, durable log.
+pub trait Log: Send + Sync + std::fmt::Debug {
+    /// Partitions, the level really in force, batch caps.
+    fn info(&self) -> LogInfo;
+
+    /// A new appender. Several may exist; each has one batch in flight.
+    fn appender(&self, partition: Partition) -> Box<dyn Appender>;
+
+    /// Reads every batch after `after`, for ever.
+    fn follow(&self, partition: Partition, after: Pos) -> Box<dyn Follower>;
+
+    /// Batches after `after`, at least one if there is one, up to about `bytes_max` ([`Batch::cost`]).
+    fn read(
+        &self,
+        partition: Partition,
+        after: Pos,
+        bytes_max: usize,
+    ) -> BoxFuture<'_, Result<Vec<Arc<Batch>>, ReadError>>;
+
+    /// The last durable position.
+    fn end(&self, partition: Partition) -> BoxFuture<'_, Result<Pos, LogError>>;
+
+    /// The first position that can still be read from (everything up to it is trimmed; `n` = 0: nothing is).
+    fn first(&self, partition: Partition) -> BoxFuture<'_, Result<Pos, LogError>>;
+
+    /// W: the position up to which everything is in the store.
+    fn watermark(&self, partition: Partition) -> BoxFuture<'_, Result<Pos, LogError>>;
+
+    /// Takes the persister's lease; every earlier one is void from now on.
+    fn lease(&self, partition: Partition) -> BoxFuture<'_, Result<Lease, LogError>>;
+
+    /// Moves W. Monotone; only with the newest lease; only after the store is written.
+    fn advance(
+        &self,
+        partition: Partition,
+        to: Pos,
+        lease: Lease,
+    ) -> BoxFuture<'_, Result<(), LogError>>;
+
+    /// Drops what is at or below `upto`. Refuses above W − retention.
+    fn trim(&self, partition: Partition, upto: Pos) -> BoxFuture<'_, Result<(), LogError>>;
+
+    /// After `OldId`: installs what the archive knows of a producer, if the log still knows nothing (compare-and-set).
+    fn install(
+        &self,
+        conversation: ConversationId,
+        user: UserId,
+        producer: Producer,
+        state: ProducerState,
+    ) -> BoxFuture<'_, Result<(), LogError>>;
+
+    /// After `Fenced`: tells what this node has seen, and asks to go on. The local log is never fenced: it answers at once.
+    fn rejoin(
+        &self,
+        partition: Partition,
+        node: u64,
+        seen: Pos,
+        watermark: Pos,
+    ) -> BoxFuture<'_, Result<Admitted, LogError>>;
+
+    /// While fenced, with the lease of [`Admitted`]: writes lost batches again under their original seqs.
+    fn restore(
+        &self,
+        partition: Partition,
+        batches: Vec<Arc<Batch>>,
+        lease: Lease,
+    ) -> BoxFuture<'_, Result<Pos, LogError>>;
+}
+
+/// Writes batches. `&mut`: one in flight.
+pub trait Appender: Send + std::fmt::Debug {
+    /// Appends; one verdict per envelope, in order. A batch is all or nothing: envelopes that fail validation get their
+    /// verdict, all others are stored together under one position. Durable before it answers.
+    fn append<'a>(
+        &'a mut self,
+        envelopes: &'a [Envelope],
+    ) -> BoxFuture<'a, Result<Vec<Verdict>, AppendError>>;
+}
+
+/// Reads batches. `n` strictly + 1, durable before returned.
+pub trait Follower: Send + std::fmt::Debug {
+    /// The next batch; waits for it. Cancel safety: dropping the future loses nothing.
+    fn next(&mut self) -> BoxFuture<'_, Result<Arc<Batch>, Gap>>;
+}
