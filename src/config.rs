@@ -1,0 +1,266 @@
+//! What the operator says: options, environment, one TOML file; resolved into one [`Settings`].
+//!
+//! Owns: names, defaults, the refusal of a public bind without https. Never does: start anything.
+//! Talks to: the settings file. Start reading at: [`Settings::resolve`].
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use clap::{Args, Parser, Subcommand};
+use serde::{Deserialize, Serialize};
+
+/// WebChat: a chat for everyone on one machine, in one process.
+#[derive(Debug, Parser)]
+#[command(name = "webchat", version, about, args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Offline>,
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
+
+/// Commands that work on a data folder while no server uses it.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Offline {
+    /// Creates users with tokens, for load tests. The instance is then for testing only, and warns at start.
+    SeedUsers {
+        /// The data folder.
+        #[arg(long, default_value = "data")]
+        data: PathBuf,
+        /// How many users.
+        #[arg(long)]
+        count: u32,
+        /// Where to write `user_id session socket_token expires_at_ms`, a line per user.
+        #[arg(long)]
+        tokens: PathBuf,
+        /// Groups that each user is in.
+        #[arg(long, default_value_t = 0)]
+        groups_per_user: u32,
+        /// Members of each such group.
+        #[arg(long, default_value_t = 4)]
+        group_size: u32,
+        /// Hours that the tokens are good for.
+        #[arg(long, default_value_t = 12)]
+        hours: u64,
+    },
+    /// Administration without the page.
+    #[command(subcommand)]
+    Admin(Admin),
+}
+
+/// `webchat admin …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Admin {
+    /// Sets a new password, ends the person's sessions, and prints it.
+    ResetPassword {
+        /// The data folder.
+        #[arg(long, default_value = "data")]
+        data: PathBuf,
+        /// User name.
+        username: String,
+    },
+}
+
+/// Options of the server. Each one also as `WEBCHAT_…` in the environment and in the TOML file.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Options {
+    /// Port of the page, the api and the socket; 0 = any free one.
+    #[arg(long, env = "WEBCHAT_PORT")]
+    port: Option<u16>,
+    /// Port of metrics and health, on loopback only; 0 = any free one.
+    #[arg(long, env = "WEBCHAT_ADMIN_PORT")]
+    admin_port: Option<u16>,
+    /// Folder of everything that is kept.
+    #[arg(long, env = "WEBCHAT_DATA")]
+    data: Option<PathBuf>,
+    /// Address to listen on. Other than loopback only with --behind-proxy.
+    #[arg(long, env = "WEBCHAT_LISTEN")]
+    listen: Option<IpAddr>,
+    /// Something in front speaks https with the browsers and sets X-Forwarded-For.
+    #[arg(long, env = "WEBCHAT_BEHIND_PROXY")]
+    behind_proxy: bool,
+    /// Origin of the page as browsers see it, such as https://chat.example.org; may be repeated.
+    #[arg(long = "origin", env = "WEBCHAT_ORIGINS", value_delimiter = ',')]
+    origins: Vec<String>,
+    /// Shard threads; 0 = one per core.
+    #[arg(long, env = "WEBCHAT_SHARDS")]
+    shards: Option<usize>,
+    /// Addresses that no per-address limit applies to: for load tests only.
+    #[arg(long = "trusted-source", env = "WEBCHAT_TRUSTED_SOURCES", value_delimiter = ',')]
+    trusted_sources: Vec<IpAddr>,
+    /// Settings as TOML.
+    #[arg(long, env = "WEBCHAT_CONFIG")]
+    config: Option<PathBuf>,
+    /// Prints the settings in force as TOML, and ends.
+    #[arg(long)]
+    pub(crate) print_config: bool,
+    /// Fills an empty workspace with people and talk.
+    #[arg(long)]
+    pub(crate) demo: bool,
+    /// Logs as JSON lines.
+    #[arg(long, env = "WEBCHAT_LOG_JSON")]
+    pub(crate) log_json: bool,
+}
+
+/// Everything resolved. The same names as in the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Settings {
+    pub(crate) port: u16,
+    pub(crate) admin_port: u16,
+    pub(crate) data: PathBuf,
+    pub(crate) listen: IpAddr,
+    pub(crate) behind_proxy: bool,
+    pub(crate) origins: Vec<String>,
+    /// 0 = one per core.
+    pub(crate) shards: usize,
+    pub(crate) limits: Limits,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Limits {
+    /// Addresses that no per-address limit applies to: for load tests only.
+    pub(crate) trusted_sources: Vec<IpAddr>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            port: 8080,
+            admin_port: 9600,
+            data: PathBuf::from("data"),
+            listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            behind_proxy: false,
+            origins: Vec::new(),
+            shards: 0,
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// Defaults, then the file, then environment and options. Errors: all of them at once, each with what to do.
+    pub(crate) fn resolve(options: &Options) -> anyhow::Result<Self> {
+        let mut settings = match &options.config {
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|error| anyhow::anyhow!("cannot read {}: {error}", path.display()))?;
+                toml::from_str(&text).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?
+            }
+            None => Self::default(),
+        };
+        settings.port = options.port.unwrap_or(settings.port);
+        settings.admin_port = options.admin_port.unwrap_or(settings.admin_port);
+        settings.data = options.data.clone().unwrap_or(settings.data);
+        settings.listen = options.listen.unwrap_or(settings.listen);
+        settings.behind_proxy |= options.behind_proxy;
+        settings.shards = options.shards.unwrap_or(settings.shards);
+        if !options.origins.is_empty() {
+            settings.origins.clone_from(&options.origins);
+        }
+        if !options.trusted_sources.is_empty() {
+            settings.limits.trusted_sources.clone_from(&options.trusted_sources);
+        }
+        let problems = settings.problems();
+        anyhow::ensure!(problems.is_empty(), "{}", problems.join("\n"));
+        Ok(settings)
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if !self.listen.is_loopback() && !self.behind_proxy {
+            problems.push(format!(
+                "listen = {}: other machines would log in over plain http. Put something that speaks https in front \
+                 and add --behind-proxy, or leave --listen away.",
+                self.listen
+            ));
+        }
+        if self.behind_proxy && self.origins.is_empty() {
+            problems.push(
+                "behind_proxy needs the address that browsers use: --origin https://chat.example.org".to_owned(),
+            );
+        }
+        for origin in &self.origins {
+            let rest = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+            if !rest.is_some_and(|host| !host.is_empty() && !host.contains('/')) {
+                problems.push(format!("origin {origin:?}: give scheme and host only, such as https://chat.example.org"));
+            }
+        }
+        if self.shards > 256 {
+            problems.push(format!("shards = {}: at most 256", self.shards));
+        }
+        problems
+    }
+
+    /// Where the page, the api and the socket are served.
+    pub(crate) fn public_address(&self) -> SocketAddr {
+        SocketAddr::new(self.listen, self.port)
+    }
+
+    /// Where metrics and health are served: never public.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.admin_port)
+    }
+
+    /// Whether browsers reach us over https, so that cookies can be `Secure`.
+    pub(crate) fn secure(&self) -> bool {
+        self.behind_proxy
+    }
+
+    /// Shard threads to start.
+    pub(crate) fn n_shards(&self) -> usize {
+        if self.shards > 0 { self.shards } else { std::thread::available_parallelism().map_or(1, usize::from) }
+    }
+
+    /// The origins that pages may come from, given the port that was really bound.
+    pub(crate) fn allowed_origins(&self, port: u16) -> Vec<String> {
+        if self.origins.is_empty() {
+            ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("http://{host}:{port}")).to_vec()
+        } else {
+            self.origins.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> anyhow::Result<Settings> {
+        let cli = Cli::try_parse_from([&["webchat"], arguments].concat())?;
+        Settings::resolve(&cli.options)
+    }
+
+    #[test]
+    fn the_defaults_are_private() {
+        let settings = parse(&[]).unwrap();
+        assert!(settings.public_address().ip().is_loopback() && settings.admin_address().ip().is_loopback());
+        assert_eq!(settings.allowed_origins(8080)[0], "http://localhost:8080");
+    }
+
+    #[test]
+    fn a_public_bind_without_https_is_refused_and_says_why() {
+        let refused = parse(&["--listen", "0.0.0.0"]).unwrap_err().to_string();
+        assert!(refused.contains("--behind-proxy"), "{refused}");
+        assert!(parse(&["--listen", "0.0.0.0", "--behind-proxy"]).is_err(), "needs an origin");
+        let good = parse(&["--listen", "0.0.0.0", "--behind-proxy", "--origin", "https://chat.example.org"]).unwrap();
+        assert!(good.secure());
+    }
+
+    #[test]
+    fn all_errors_are_told_at_once() {
+        let arguments = ["--listen", "0.0.0.0", "--origin", "chat.example.org", "--shards", "1000"];
+        assert_eq!(parse(&arguments).unwrap_err().to_string().lines().count(), 3);
+    }
+
+    #[test]
+    fn the_printed_settings_are_a_settings_file_and_unknown_keys_are_errors() {
+        let printed = toml::to_string(&Settings::default()).unwrap();
+        assert_eq!(toml::from_str::<Settings>(&printed).unwrap(), Settings::default());
+        assert!(toml::from_str::<Settings>("prot = 1").is_err());
+    }
+}
