@@ -5,9 +5,11 @@
 //! Start reading at: `log.rs`.
 
 pub mod archive;
+pub mod codec;
 pub mod envelope;
 pub mod live;
 pub mod log;
+pub mod sequencer;
 
 pub use archive::{Archive, ArchiveError, Found, Head, Membership, StoredEvent, UserFlags, View};
 pub use envelope::{Batch, Envelope, Key, Logged};
