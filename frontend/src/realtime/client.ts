@@ -1,0 +1,321 @@
+/**
+ * The facade: ties session, pendings, timelines and the small stores together.
+ *
+ * Owns: the wiring and the timelines that are open. Never does: rules of its own. Talks to: all of realtime/.
+ * Start reading at: `createClient`, `#frame`.
+ */
+import type { Conversation, MinePatch } from '../api/types';
+import { Conversations } from './conversations';
+import type { ChatClient, PublishOutcome } from './facade';
+import { Pendings } from './pendings';
+import type { Ports } from './ports';
+import { Presence } from './presence';
+import { Receipts } from './receipts';
+import { Session } from './session';
+import { refusalOf } from './text';
+import { Timeline } from './timeline';
+import { Typing } from './typing';
+import { Watch } from './watch';
+import type {
+  ConversationId,
+  DurableEvent,
+  Frame,
+  MessageBody,
+  UserChange,
+  UserId,
+  WelcomeFrame,
+} from './wire';
+
+/** Timelines kept up in the background; the least recently opened one without listeners falls out. */
+const TIMELINES_MAX = 20;
+const ALL_CHANGES: readonly UserChange[] = [
+  'profile',
+  'conversations',
+  'blocked',
+  'settings',
+  'sessions',
+];
+
+/** `token`: a socket token, for clients without cookies. */
+export function createClient(ports: Ports, me: UserId, token: string | null = null): ChatClient {
+  return new Client(ports, me, token);
+}
+
+type Open = { timeline: Timeline; used: boolean; unlisten(): void };
+
+class Client implements ChatClient {
+  readonly me: UserId;
+  readonly #ports: Ports;
+  readonly #token: string | null;
+  readonly #session: Session;
+  readonly #pendings: Pendings;
+  readonly #list: Conversations;
+  readonly #watch: Watch;
+  readonly #presence: Presence;
+  readonly #typing: Typing;
+  readonly #receipts: Receipts;
+  readonly #open = new Map<ConversationId, Open>();
+  readonly #onEvent = new Set<(event: DurableEvent) => void>();
+  readonly #onChanged = new Set<(what: UserChange) => void>();
+  /** Highest seq told to `onEvent` listeners, per conversation: replays are told once. */
+  readonly #told = new Map<ConversationId, number>();
+
+  constructor(ports: Ports, me: UserId, token: string | null) {
+    const { clock, random, storage, locks, backend } = ports;
+    this.me = me;
+    this.#ports = ports;
+    this.#token = token;
+    this.#session = new Session(ports, {
+      onWelcome: (welcome) => this.#up(welcome),
+      onFrame: (frame) => this.#frame(frame),
+      onDown: () => this.#down(),
+    });
+    const session = this.#session;
+    this.#pendings = new Pendings({
+      user: me,
+      clock,
+      random: () => random(),
+      storage,
+      locks,
+      send: (command) => (session.connected ? session.request(command) : null),
+      settle: (id) => session.settle(id, { ok: true }),
+      changed: (conversation) => this.#open.get(conversation)?.timeline.redraw(),
+    });
+    this.#watch = new Watch(clock, (command) => session.send(command));
+    this.#presence = new Presence((user, used) => this.#watch.use('people', user, used));
+    this.#typing = new Typing(clock, me);
+    this.#receipts = new Receipts(clock, me, (command) => session.send(command));
+    this.#list = new Conversations(backend, me, (conversation) => this.#fetched(conversation));
+  }
+
+  get connection() {
+    return this.#session.state;
+  }
+  get conversations() {
+    return this.#list.state;
+  }
+  get unread() {
+    return this.#list.unread;
+  }
+  get unsent() {
+    return this.#pendings.unsent;
+  }
+
+  start(): void {
+    void this.#pendings.adopt();
+    this.#session.start(this.#token);
+  }
+
+  async stop(): Promise<void> {
+    this.#session.stop();
+    for (const open of this.#open.values()) open.timeline.close();
+    await this.#pendings.close();
+  }
+
+  async forget(): Promise<void> {
+    this.#session.stop();
+    await this.#pendings.forget();
+    await this.stop();
+  }
+
+  reconnect(): void {
+    this.#session.reconnect();
+  }
+
+  timeline(conversation: ConversationId): Timeline {
+    const found = this.#open.get(conversation);
+    if (found) return found.timeline;
+    const { clock, random, backend } = this.#ports;
+    const receipts = this.#receipts.in(conversation);
+    const timeline = new Timeline(conversation, {
+      clock,
+      random: () => random(),
+      backend,
+      own: () => ({
+        me: this.me,
+        pendings: this.#pendings.list(conversation),
+        receipts: receipts.get(),
+      }),
+      moved: (seq) => this.#receipts.move(conversation, { delivered: seq }),
+      onUse: (used) => this.#used(conversation, used),
+    });
+    const unlisten = receipts.subscribe(() => timeline.redraw());
+    this.#open.set(conversation, { timeline, used: false, unlisten });
+    return timeline;
+  }
+
+  presence(user: UserId) {
+    return this.#presence.of(user);
+  }
+  typing(conversation: ConversationId) {
+    return this.#typing.in(conversation);
+  }
+  receipts(conversation: ConversationId) {
+    return this.#receipts.in(conversation);
+  }
+
+  publish(conversation: ConversationId, body: MessageBody): PublishOutcome {
+    const reason = refusalOf(body);
+    if (reason) return { ok: false, reason };
+    return { ok: true, id: this.#pendings.add(conversation, body).id };
+  }
+  retry(id: string): void {
+    this.#pendings.retry(id);
+  }
+  discard(id: string): void {
+    this.#pendings.discard(id);
+  }
+
+  typed(conversation: ConversationId): void {
+    if (!this.#session.connected || !this.#typing.typed(conversation)) return;
+    const no = this.#pendings.lastNo(conversation);
+    this.#session.send({ type: 'typing', conversation, producer: this.#pendings.producer, no });
+  }
+
+  markRead(conversation: ConversationId, seq: number): void {
+    this.#receipts.move(conversation, { delivered: seq, read: seq });
+    this.#list.read(conversation, seq);
+  }
+
+  patchMine(conversation: ConversationId, patch: MinePatch): Promise<void> {
+    return this.#list.patch(conversation, patch);
+  }
+  adopt(conversation: Conversation): void {
+    const held = this.#list.get(conversation.id);
+    if (!held || held.head.seq <= conversation.head.seq) this.#list.put(conversation);
+  }
+  refreshConversations(): Promise<void> {
+    return this.#list.refresh();
+  }
+
+  onEvent(listener: (event: DurableEvent) => void): () => void {
+    this.#onEvent.add(listener);
+    return () => this.#onEvent.delete(listener);
+  }
+  onUserChanged(listener: (what: UserChange) => void): () => void {
+    this.#onChanged.add(listener);
+    return () => this.#onChanged.delete(listener);
+  }
+
+  #up(welcome: WelcomeFrame): void {
+    this.#pendings.up();
+    void this.#pendings.adopt();
+    this.#watch.up();
+    for (const [conversation, open] of this.#open) {
+      open.timeline.up(welcome.resume === 'resumed');
+      if (open.used) this.#fetchReceipts(conversation);
+    }
+    // The list is read after each welcome: heads for R28, and what other devices changed (R33).
+    void this.#list.refresh().then(() => this.#receipts.up());
+    for (const what of ALL_CHANGES) this.#changed(what);
+  }
+
+  #down(): void {
+    this.#pendings.down();
+    this.#presence.down();
+    this.#typing.down();
+  }
+
+  #frame(frame: Frame): void {
+    switch (frame.type) {
+      case 'created':
+      case 'message':
+      case 'edit':
+      case 'delete':
+      case 'reaction':
+      case 'member':
+      case 'settings':
+        this.#pendings.onEvent(frame);
+        if (frame.type === 'message') this.#typing.onMessage(frame);
+        this.#open.get(frame.conversation)?.timeline.receive(frame);
+        this.#list.receive(frame);
+        this.#tell(frame);
+        return;
+      case 'hole':
+        this.#open.get(frame.conversation)?.timeline.receive(frame);
+        this.#list.receive(frame);
+        return;
+      case 'ack':
+        this.#pendings.onAck(frame);
+        return;
+      case 'persisted':
+        this.#pendings.onPersisted(frame);
+        return;
+      case 'presence':
+        this.#presence.apply(frame.people);
+        return;
+      case 'typing':
+        this.#typing.apply(frame);
+        return;
+      case 'receipt':
+        if (this.#receipts.apply(frame)) {
+          this.#list.read(frame.conversation, this.#receipts.own(frame.conversation).read);
+        }
+        return;
+      case 'user_changed':
+        if (frame.what === 'conversations') void this.#list.refresh();
+        this.#changed(frame.what);
+        return;
+      default:
+        return;
+    }
+  }
+
+  #tell(event: DurableEvent): void {
+    if (event.seq <= (this.#told.get(event.conversation) ?? 0)) return;
+    this.#told.set(event.conversation, event.seq);
+    // A message to anybody arrives on this device: that is its delivery.
+    if (event.type === 'message' && event.from !== this.me) {
+      this.#receipts.move(event.conversation, { delivered: event.seq });
+    }
+    for (const listener of [...this.#onEvent]) listener(event);
+  }
+
+  #changed(what: UserChange): void {
+    for (const listener of [...this.#onChanged]) listener(what);
+  }
+
+  #fetched(conversation: Conversation): void {
+    const { id, delivered, read, unread, head } = conversation;
+    this.#receipts.known(id, { delivered, read });
+    if (unread > 0) this.#receipts.move(id, { delivered: head.seq });
+    const open = this.#open.get(id)?.timeline;
+    const position = open?.position;
+    const behind = position && (position.epoch < head.epoch || position.seq < head.seq);
+    if (behind && this.#session.connected) open.up(false);
+  }
+
+  #used(conversation: ConversationId, used: boolean): void {
+    this.#watch.use('conversations', conversation, used);
+    const open = this.#open.get(conversation);
+    if (!open) return;
+    open.used = used;
+    if (!used) {
+      this.#evict();
+      return;
+    }
+    this.#open.delete(conversation);
+    this.#open.set(conversation, open);
+    this.#fetchReceipts(conversation);
+  }
+
+  #fetchReceipts(conversation: ConversationId): void {
+    this.#ports.backend
+      .receipts(conversation)
+      .then((reply) => {
+        if ('receipts' in reply) this.#receipts.fetched(conversation, reply.receipts);
+      })
+      // Ticks stay as they are until the next receipt or welcome.
+      .catch(() => undefined);
+  }
+
+  #evict(): void {
+    for (const [conversation, open] of this.#open) {
+      if (this.#open.size <= TIMELINES_MAX) return;
+      if (open.used) continue;
+      open.unlisten();
+      open.timeline.close();
+      this.#open.delete(conversation);
+    }
+  }
+}
