@@ -8,8 +8,12 @@ pub mod archive;
 pub mod codec;
 pub mod envelope;
 pub mod live;
+pub mod local;
 pub mod log;
+pub mod memory_archive;
+pub mod ring;
 pub mod sequencer;
+pub mod tail;
 
 pub use archive::{Archive, ArchiveError, Found, Head, Membership, StoredEvent, UserFlags, View};
 pub use envelope::{Batch, Envelope, Key, Logged};

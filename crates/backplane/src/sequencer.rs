@@ -192,7 +192,12 @@ impl Sequencer {
 
     /// Makes a plan true. Call it only after the batch is durable.
     pub fn commit(&mut self, plan: Plan) {
-        let n = plan.batch.map_or(0, |batch| batch.pos.n);
+        let n = plan.batch.as_ref().map_or(0, |batch| batch.pos.n);
+        self.commit_at(plan, n);
+    }
+
+    /// Like [`Self::commit`], for a caller that took the batch out of the plan.
+    pub fn commit_at(&mut self, plan: Plan, n: u64) {
         self.conversations.extend(plan.conversations);
         for (key, state) in plan.producers {
             self.old.remove(&key);
