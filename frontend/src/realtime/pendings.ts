@@ -369,6 +369,8 @@ export class Pendings {
 
   #take(record: Pending): void {
     const queue = this.#queue(record.conversation);
+    // What is written from now on comes after what the dead tab wrote, whatever the clock says.
+    this.#order = Math.max(this.#order, record.order);
     queue.items.push(record);
     queue.items.sort((a, b) => a.order - b.order);
     if (!record.failed) queue.due.add(record.id);
