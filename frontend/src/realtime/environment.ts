@@ -12,6 +12,8 @@ import { IndexedDbStorage, MemoryStorage } from './storage';
 
 export const SUBPROTOCOL = 'webchat.v1';
 const MAX_TIMER_MS = 2 ** 31 - 1;
+/** `WebSocket.OPEN`; older Nodes have no global of that name. */
+const OPEN = 1;
 
 export const systemClock: Clock = {
   now: () => Date.now(),
@@ -42,7 +44,7 @@ export function wireOver(url: string, make: SocketMaker): OpenWire {
     socket.onclose = (close) => end(close.code);
     return {
       send: (text) => {
-        if (socket.readyState === WebSocket.OPEN) socket.send(text);
+        if (socket.readyState === OPEN) socket.send(text);
       },
       close: (code) => {
         ended = true;

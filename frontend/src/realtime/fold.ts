@@ -72,8 +72,16 @@ export class Fold {
   }
 
   #put(item: Item, asOf: number): void {
-    this.#items.set(item.seq, { item, asOf });
+    this.#items.set(item.seq, { item: this.#withQuote(item, asOf), asOf });
     if (item.kind === 'message') this.#requote(item);
+  }
+
+  /** A quote as new as what is known of the quoted message. */
+  #withQuote(item: Item, asOf: number): Item {
+    if (item.kind !== 'message' || !item.reply_to) return item;
+    const target = this.#items.get(item.reply_to.seq);
+    if (!target || target.asOf < asOf || target.item.kind !== 'message') return item;
+    return { ...item, reply_to: this.quote(item.reply_to.seq) };
   }
 
   #message(event: MessageEvent): MessageItem {
@@ -105,10 +113,25 @@ export class Fold {
   #change(event: Change): void {
     const { target } = event.body;
     const held = this.#items.get(target);
+    if (!held) this.#changeQuotes(event);
     if (held?.item.kind !== 'message' || event.seq <= held.asOf) return;
     const item = changed(held.item, event);
     this.#items.set(target, { item, asOf: event.seq });
     if (event.type !== 'reaction') this.#requote(item);
+  }
+
+  /** Quotes of a message that is outside all windows came with their page and change with it. */
+  #changeQuotes(event: Change): void {
+    if (event.type === 'reaction') return;
+    const deleted = event.type === 'delete';
+    const text = event.type === 'edit' ? event.body.text : '';
+    for (const [seq, held] of this.#items) {
+      const { item } = held;
+      if (item.kind !== 'message' || item.reply_to?.seq !== event.body.target) continue;
+      if (item.reply_to.deleted || item.reply_to.from === '') continue;
+      const reply_to = { ...item.reply_to, text, deleted };
+      this.#items.set(seq, { ...held, item: { ...item, reply_to } });
+    }
   }
 
   /** What quotes a message shows its present text. */
