@@ -32,7 +32,7 @@ export default [
   {
     files: ['src/features/*/**/*.{ts,tsx}'],
     rules: deny([
-      ['../../features/*/**', '../../*/features/**', '**/app/**'],
+      ['../*/*', '!../../*', '**/features/**', '**/app/**'],
       'a feature never imports another feature or the app',
     ]),
   },

@@ -2,6 +2,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { Api } from './client';
 import { cookieFetch } from './cookies';
 import { ApiError, PROBLEM_CODES } from './problem';
+import type { AuthReply } from './types';
 
 const json = (status: number, body: unknown, headers: Record<string, string> = {}) =>
   new Response(JSON.stringify(body), { status, headers });
@@ -71,6 +72,38 @@ describe('api', () => {
     const both = await Promise.all([api.get('/a'), api.get('/b')]);
     expect(both).toEqual([{ ok: '/a' }, { ok: '/b' }]);
     expect(calls.filter((call) => call.path === '/api/auth/refresh')).toHaveLength(1);
+  });
+
+  it('shares one refresh between tabs', async () => {
+    const listeners: ((reply: AuthReply) => void)[] = [];
+    let lane: Promise<unknown> = Promise.resolve();
+    let refreshes = 0;
+    const tab = () => {
+      const own: ((reply: AuthReply) => void)[] = [];
+      return new Api({
+        shared: {
+          tell: (reply) => {
+            for (const listener of listeners) if (!own.includes(listener)) listener(reply);
+          },
+          onHeard: (listener) => {
+            own.push(listener);
+            listeners.push(listener);
+          },
+        },
+        exclusive: (_, run) => {
+          const turn = lane.then(run);
+          lane = turn;
+          return turn;
+        },
+        fetch: async () => json(200, { session: `s${++refreshes}` }),
+      });
+    };
+    const [a, b] = [tab(), tab()];
+    const both = await Promise.all([a.refresh(), b.refresh()]);
+    expect(both).toEqual([both[0], both[0]]);
+    expect(refreshes).toBe(1);
+    await b.refresh();
+    expect(refreshes).toBe(2);
   });
 
   it('tells when the session is over, and does not refresh for a wrong password', async () => {

@@ -19,11 +19,18 @@ type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 /** Runs one function at a time among everybody who uses the name, in all tabs. */
 export type Exclusive = <T>(name: string, run: () => Promise<T>) => Promise<T>;
 
+/** Carries a fresh reply to the other tabs, so that those that wait for the lock need not refresh again. */
+export interface Shared {
+  tell(reply: AuthReply): void;
+  onHeard(listener: (reply: AuthReply) => void): void;
+}
+
 export type ApiPorts = {
   /** Empty in a browser: the page's own origin. */
   base?: string;
   fetch?: typeof fetch;
   exclusive?: Exclusive;
+  shared?: Shared | null;
   /** Extra headers, e.g. `Authorization` for bots. */
   headers?: Readonly<Record<string, string>>;
 };
@@ -34,6 +41,17 @@ export type Refreshed =
   | { ok: false; why: 'denied' | 'unreachable' };
 
 const REFRESH_LOCK = 'webchat-refresh';
+
+/** Never leaves the browser, and is not stored: the reply holds a socket token. */
+export function browserShared(): Shared | null {
+  if (typeof document === 'undefined' || typeof BroadcastChannel === 'undefined') return null;
+  const channel = new BroadcastChannel('webchat-auth');
+  return {
+    tell: (reply) => channel.postMessage(reply),
+    onHeard: (listener) =>
+      channel.addEventListener('message', (message) => listener(message.data as AuthReply)),
+  };
+}
 
 const alone: Exclusive = (_name, run) => run();
 
@@ -50,13 +68,20 @@ export class Api {
   readonly #exclusive: Exclusive;
   readonly #headers: Readonly<Record<string, string>>;
   readonly #onDenied = new Set<() => void>();
+  readonly #shared: Shared | null;
   #refreshing: Promise<Refreshed> | null = null;
+  /** The reply that another tab got while this one waited for the lock. */
+  #heard: AuthReply | null = null;
 
   constructor(ports: ApiPorts = {}) {
     this.#base = ports.base ?? '';
     this.#fetch = ports.fetch ?? ((...args) => globalThis.fetch(...args));
     this.#exclusive = ports.exclusive ?? browserExclusive();
     this.#headers = ports.headers ?? {};
+    this.#shared = ports.shared === undefined ? browserShared() : ports.shared;
+    this.#shared?.onHeard((reply) => {
+      if (this.#refreshing) this.#heard = reply;
+    });
   }
 
   get<T>(path: string, options: Omit<RequestOptions, 'body'> = {}): Promise<T> {
@@ -105,14 +130,23 @@ export class Api {
   refresh(): Promise<Refreshed> {
     this.#refreshing ??= this.#exclusive(REFRESH_LOCK, () => this.#refreshNow()).finally(() => {
       this.#refreshing = null;
+      // What comes later than the lock is not news for the next refresh.
+      this.#heard = null;
     });
     return this.#refreshing;
   }
 
   async #refreshNow(): Promise<Refreshed> {
+    const heard = this.#heard;
+    this.#heard = null;
+    if (heard) return { ok: true, reply: heard };
     try {
       const response = await this.#send('POST', '/api/auth/refresh', { body: {} });
-      if (response.ok) return { ok: true, reply: (await response.json()) as AuthReply };
+      if (response.ok) {
+        const reply = (await response.json()) as AuthReply;
+        this.#shared?.tell(reply);
+        return { ok: true, reply };
+      }
       if (response.status === 401 || response.status === 403) {
         for (const listener of [...this.#onDenied]) listener();
         return { ok: false, why: 'denied' };
