@@ -182,6 +182,15 @@ describe('client', () => {
     expect(client.conversations.get().byId.get(DIRECT)?.muted).toBe(false);
   });
 
+  it('counts what is left when only a part was read', async () => {
+    const { client, socket } = await connected();
+    client.timeline(DIRECT).subscribe(() => undefined);
+    await settled();
+    for (const seq of [2, 3, 4]) socket().say(message(seq));
+    client.markRead(DIRECT, 3);
+    expect(client.unread.get().total).toBe(1);
+  });
+
   it('leaves nothing running after stop', async () => {
     const { client, clock, sockets } = await connected();
     await client.stop();

@@ -136,7 +136,7 @@ class Client implements ChatClient {
         pendings: this.#pendings.list(conversation),
         receipts: receipts.get(),
       }),
-      moved: (seq) => this.#receipts.move(conversation, { delivered: seq }),
+      fetched: (seq) => this.#receipts.move(conversation, { delivered: seq }),
       onUse: (used) => this.#used(conversation, used),
     });
     const unlisten = receipts.subscribe(() => timeline.redraw());
@@ -174,7 +174,8 @@ class Client implements ChatClient {
 
   markRead(conversation: ConversationId, seq: number): void {
     this.#receipts.move(conversation, { delivered: seq, read: seq });
-    this.#list.read(conversation, seq);
+    const left = this.#open.get(conversation)?.timeline.unreadAbove(seq) ?? null;
+    this.#list.read(conversation, seq, left);
   }
 
   patchMine(conversation: ConversationId, patch: MinePatch): Promise<void> {
@@ -249,7 +250,7 @@ class Client implements ChatClient {
         return;
       case 'receipt':
         if (this.#receipts.apply(frame)) {
-          this.#list.read(frame.conversation, this.#receipts.own(frame.conversation).read);
+          this.#list.read(frame.conversation, this.#receipts.own(frame.conversation).read, null);
         }
         return;
       case 'user_changed':

@@ -122,14 +122,15 @@ export class Conversations {
     this.#show(new Map(this.state.get().byId).set(conversation.id, conversation));
   }
 
-  /** An own cursor moved, here or on another device. */
-  read(id: ConversationId, seq: number): void {
+  /** An own cursor moved, here or on another device. `left`: unread above it, if known. */
+  read(id: ConversationId, seq: number, left: number | null): void {
     const held = this.get(id);
     if (!held || seq <= held.read) return;
-    // Up to the head nothing is left; below it only the api can count messages between.
     const done = seq >= (held.last_message?.seq ?? held.head.seq);
-    this.put({ ...held, read: seq, unread: done ? 0 : held.unread });
-    if (!done && held.unread > 0) void this.#read(id);
+    const unread = done ? 0 : Math.min(left ?? held.unread, held.unread);
+    this.put({ ...held, read: seq, unread });
+    // Only the api can count messages that are not here.
+    if (!done && left === null && held.unread > 0) void this.#read(id);
   }
 
   async patch(id: ConversationId, patch: MinePatch): Promise<void> {

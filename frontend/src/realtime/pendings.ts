@@ -80,7 +80,7 @@ export class Pendings {
     const records = await storage.all().catch(() => []);
     const producers = new Set(records.map((record) => record.producer));
     for (const producer of producers) {
-      if (this.#held.has(producer)) continue;
+      if (producer === this.producer || this.#held.has(producer)) continue;
       const release = await locks.tryHold(LOCK(user, producer));
       if (!release) continue;
       this.#held.set(producer, release);

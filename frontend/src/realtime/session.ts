@@ -243,7 +243,10 @@ export class Session {
   #surroundingsChanged(): void {
     const { phase } = this.state.get();
     const { surroundings } = this.#ports;
-    if (!surroundings.online() || surroundings.hidden() || !this.#running) return;
+    if (!this.#running) return;
+    // Only a hint, but one worth a ping: a dead connection shows in 5 s instead of 40.
+    if (!surroundings.online() && phase === 'connected') this.#probe();
+    if (!surroundings.online() || surroundings.hidden()) return;
     if (phase === 'disconnected') {
       this.#attempt = 0;
       this.#connect();

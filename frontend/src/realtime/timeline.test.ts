@@ -15,7 +15,7 @@ function make(seed = 1) {
     random: seeded(seed),
     backend,
     own: () => own,
-    moved: () => undefined,
+    fetched: () => undefined,
     onUse: () => undefined,
   });
   return { clock, backend, own, timeline };
@@ -138,6 +138,17 @@ describe('timeline', () => {
     await clock.advance(31_000);
     expect(timeline.position?.seq).toBe(70);
     expect(texts(timeline)).toHaveLength(70);
+  });
+
+  it('[R28] looks again when a welcome came while it was fetching', async () => {
+    const { backend, timeline, clock } = make();
+    backend.events_.push(message(1));
+    const loading = timeline.reload();
+    timeline.up(false);
+    backend.events_.push(message(2));
+    await loading;
+    await clock.advance(50);
+    expect(texts(timeline)).toEqual(['m1', 'm2']);
   });
 
   it('shows the newest page instead of replaying thousands of missed events', async () => {

@@ -31,8 +31,8 @@ export type TimelineDeps = {
   backend: Backend;
   /** Pendings and receipts, read at drawing. */
   own(): OwnView;
-  /** A durable event was applied (for receipts of delivery). */
-  moved(seq: number): void;
+  /** All up to here was fetched (for receipts of delivery). */
+  fetched(seq: number): void;
   onUse(used: boolean): void;
 };
 
@@ -47,6 +47,7 @@ export class Timeline implements TimelineHandle {
   #away: Range | null = null;
   #buffer: LiveFrame[] = [];
   #busy = false;
+  #refill = false;
   #before = false;
   #after = false;
   #failed = false;
@@ -79,6 +80,13 @@ export class Timeline implements TimelineHandle {
     return this.#position;
   }
 
+  /** Messages of others above a seq; null when the window does not hold all of them. */
+  unreadAbove(seq: number): number | null {
+    if (!this.#live || seq + 1 < this.#live.low) return null;
+    const items = this.#fold.range(seq + 1, this.#live.high);
+    return items.filter((i) => i.kind === 'message' && i.from !== this.#deps.own().me).length;
+  }
+
   /** Draws again at once: pendings or receipts changed. */
   redraw(): void {
     this.#dirty = true;
@@ -109,8 +117,9 @@ export class Timeline implements TimelineHandle {
   /** After a welcome. `contiguous`: what was missed follows as events (R27); else it is fetched (R28). */
   up(contiguous: boolean): void {
     this.#failures = 0;
-    if (this.#busy) return;
-    if (!this.#position) {
+    // What is being fetched may be older than this connection: look again when it is in.
+    if (this.#busy) this.#refill = !contiguous || this.#refill;
+    else if (!this.#position) {
       if (this.#failed || this.#buffer.length > 0) void this.reload();
     } else if (!contiguous || this.#buffer.length > 0) void this.#fill(null);
   }
@@ -127,6 +136,7 @@ export class Timeline implements TimelineHandle {
     }
     this.#busy = false;
     this.#drain();
+    this.#lookAgain();
     this.redraw();
   }
 
@@ -201,7 +211,7 @@ export class Timeline implements TimelineHandle {
       high: Number.MAX_SAFE_INTEGER,
       moreBefore: page.more_before,
     };
-    this.#deps.moved(page.as_of);
+    this.#deps.fetched(page.as_of);
     this.#quotes();
   }
 
@@ -237,11 +247,18 @@ export class Timeline implements TimelineHandle {
       this.#busy = false;
       if (this.#drain()) this.#failures = 0;
       else this.#again();
+      this.#lookAgain();
     } catch {
       this.#busy = false;
       this.#again();
     }
     this.#later();
+  }
+
+  #lookAgain(): void {
+    if (!this.#refill || this.#busy) return;
+    this.#refill = false;
+    void this.#fill(null);
   }
 
   #again(): void {
@@ -281,7 +298,6 @@ export class Timeline implements TimelineHandle {
     if (frame.type === 'hole') return 'applied';
     this.#fold.apply(frame);
     if (frame.type === 'message' && frame.body.reply_to !== undefined) this.#quotes();
-    this.#deps.moved(frame.seq);
     return 'applied';
   }
 
