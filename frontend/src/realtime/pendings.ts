@@ -6,7 +6,8 @@
  * Source: PROTOCOL.md §4. Safety: a message keeps its key (producer, no) until the server has said that the key is free.
  */
 import { retryOf } from './codes';
-import { type Clock, type Locks, newProducer, type Timer } from './ports';
+import { type Clock, type Locks, newProducer } from './ports';
+import { Queue, sameBody } from './queue';
 import type { Reply } from './session';
 import type { Pending, PendingStorage } from './storage';
 import { Cell } from './store';
@@ -39,22 +40,6 @@ type Deps = {
   /** A publish of this request id was answered by an ack. */
   settle(id: number): void;
   changed(conversation: ConversationId): void;
-};
-
-type Flight = { id: number; no: number };
-type Queue = {
-  items: Pending[];
-  flights: Map<string, Flight>;
-  /** To be sent (again) on this connection; acked ones too, until `persisted` (R17). */
-  due: Set<string>;
-  /** Highest number known to be used, per producer. */
-  used: Map<Producer, number>;
-  /** A number was freed: renumber as soon as nothing is in flight. */
-  renumberFrom: Map<Producer, number>;
-  epoch: number;
-  failures: number;
-  timer: Timer;
-  paused: boolean;
 };
 
 export class Pendings {
@@ -117,9 +102,7 @@ export class Pendings {
 
   /** The last number this tab used there, for `typing`. */
   lastNo(conversation: ConversationId): number {
-    return this.#queues.get(conversation)
-      ? this.#nextNo(this.#queue(conversation), this.producer) - 1
-      : 0;
+    return this.#queues.get(conversation) ? this.#queue(conversation).nextNo(this.producer) - 1 : 0;
   }
 
   add(conversation: ConversationId, body: MessageBody): Pending {
@@ -131,7 +114,7 @@ export class Pendings {
       order: this.#order,
       conversation,
       producer: this.producer,
-      no: this.#nextNo(queue, this.producer),
+      no: queue.nextNo(this.producer),
       body,
       ts: clock.now(),
       ack: null,
@@ -180,7 +163,7 @@ export class Pendings {
     const queue = this.#queues.get(ack.conversation);
     if (!queue) return;
     const item = queue.items.find(
-      (i) => !i.failed && i.producer === ack.producer && this.#sentAs(queue, i) === ack.no,
+      (i) => !i.failed && i.producer === ack.producer && queue.sentAs(i) === ack.no,
     );
     if (item) this.#stored(queue, item, ack.epoch, ack.seq, ack.no);
     this.onEpoch(ack.conversation, ack.epoch);
@@ -196,7 +179,7 @@ export class Pendings {
     const same = queue.items.filter(
       (i) => i.producer === event.producer && sameBody(i.body, event.body),
     );
-    const item = same.find((i) => !i.failed && this.#sentAs(queue, i) === event.no);
+    const item = same.find((i) => !i.failed && queue.sentAs(i) === event.no);
     if (item) this.#stored(queue, item, event.epoch, event.seq, event.no);
     else {
       // Stored by an earlier attempt, though a later one was refused: it did not fail after all.
@@ -231,7 +214,7 @@ export class Pendings {
   #pump(conversation: ConversationId): void {
     const queue = this.#queue(conversation);
     if (!this.#up || queue.paused) return;
-    if (queue.flights.size === 0) this.#renumber(queue);
+    if (queue.flights.size === 0) this.#save(queue.renumber());
     if (queue.renumberFrom.size > 0) return;
     let previous: Pending | null = null;
     for (const item of queue.items) {
@@ -268,9 +251,9 @@ export class Pendings {
       this.#pause(queue, item.conversation, null);
     } else if (error.code === 'reused') {
       // Something else is stored under this number: this one takes the next.
-      this.#use(queue, item.producer, no);
+      queue.use(item.producer, no);
       queue.due.add(item.id);
-      this.#wantRenumber(queue, item.producer, no);
+      queue.free(item.producer, no);
       const stored = queue.items.filter(
         (i) => i.failed && i.producer === item.producer && i.no === no,
       );
@@ -297,7 +280,7 @@ export class Pendings {
     if (!holds && expected < item.no && queue.renumberFrom.size === 0) {
       // Nothing with that number is left here: the server's count is the truth.
       queue.used.set(item.producer, expected - 1);
-      this.#wantRenumber(queue, item.producer, expected);
+      queue.free(item.producer, expected);
     }
     this.#pause(queue, item.conversation, queue.failures === 0 ? 0 : null);
   }
@@ -305,7 +288,7 @@ export class Pendings {
   #fail(queue: Queue, item: Pending, code: string, message: string): void {
     item.failed = { code, message };
     queue.due.delete(item.id);
-    this.#wantRenumber(queue, item.producer, item.no);
+    queue.free(item.producer, item.no);
     this.#save([item]);
     this.#changed(item.conversation);
   }
@@ -319,33 +302,11 @@ export class Pendings {
     // A re-send in a newer epoch that is confirmed counts as of that epoch, else it would be sent for ever.
     item.ack = { epoch: Math.max(epoch, before ? queue.epoch : 0), seq };
     item.no = no;
-    this.#use(queue, item.producer, no);
+    queue.use(item.producer, no);
     if (flight) this.#deps.settle(flight.id);
     if (before?.epoch === item.ack.epoch && before.seq === seq) return;
     this.#save([item]);
     this.#changed(item.conversation);
-  }
-
-  #wantRenumber(queue: Queue, producer: Producer, from: number): void {
-    queue.renumberFrom.set(producer, Math.min(from, queue.renumberFrom.get(producer) ?? from));
-  }
-
-  /** Closes the gaps that refused messages left. Only while nothing is in flight, so that no number means two things. */
-  #renumber(queue: Queue): void {
-    for (const [producer, from] of queue.renumberFrom) {
-      let next = Math.max(from, (queue.used.get(producer) ?? 0) + 1);
-      const open = queue.items.filter((i) => i.producer === producer && !i.ack && !i.failed);
-      const moved = open.filter((i) => {
-        if (i.no < from) return false;
-        const no = next++;
-        const changed = i.no !== no;
-        i.no = no;
-        queue.due.add(i.id);
-        return changed;
-      });
-      this.#save(moved);
-    }
-    queue.renumberFrom.clear();
   }
 
   #pause(queue: Queue, conversation: ConversationId, retryAfter: number | null): void {
@@ -374,24 +335,9 @@ export class Pendings {
     queue.items.push(record);
     queue.items.sort((a, b) => a.order - b.order);
     if (!record.failed) queue.due.add(record.id);
-    if (record.ack) this.#use(queue, record.producer, record.no);
+    if (record.ack) queue.use(record.producer, record.no);
     this.#changed(record.conversation);
     this.#pump(record.conversation);
-  }
-
-  #sentAs(queue: Queue, item: Pending): number {
-    return queue.flights.get(item.id)?.no ?? item.no;
-  }
-
-  #nextNo(queue: Queue, producer: Producer): number {
-    let last = queue.used.get(producer) ?? 0;
-    for (const item of queue.items)
-      if (item.producer === producer && !item.failed) last = Math.max(last, item.no);
-    return last + 1;
-  }
-
-  #use(queue: Queue, producer: Producer, no: number): void {
-    queue.used.set(producer, Math.max(no, queue.used.get(producer) ?? 0));
   }
 
   #inFlight(): number {
@@ -421,17 +367,7 @@ export class Pendings {
   #queue(conversation: ConversationId): Queue {
     let queue = this.#queues.get(conversation);
     if (!queue) {
-      queue = {
-        items: [],
-        flights: new Map(),
-        due: new Set(),
-        used: new Map(),
-        renumberFrom: new Map(),
-        epoch: 0,
-        failures: 0,
-        timer: null,
-        paused: false,
-      };
+      queue = new Queue();
       this.#queues.set(conversation, queue);
     }
     return queue;
@@ -455,9 +391,4 @@ export class Pendings {
   #later(write: () => Promise<void>): void {
     this.#lane = this.#lane.then(write).catch(() => undefined);
   }
-}
-
-function sameBody(a: MessageBody, b: MessageBody): boolean {
-  const files = (body: MessageBody) => (body.attachments ?? []).join();
-  return a.text === b.text && (a.reply_to ?? 0) === (b.reply_to ?? 0) && files(a) === files(b);
 }
