@@ -4,7 +4,10 @@
 
 pub mod budget;
 pub mod config;
+pub mod handshake;
+pub mod metrics;
 pub mod outbox;
 pub mod presence;
 pub mod route;
 pub mod shard;
+pub mod websocket;
