@@ -74,6 +74,22 @@ describe('api', () => {
     expect(calls.filter((call) => call.path === '/api/auth/refresh')).toHaveLength(1);
   });
 
+  it('refreshes for the sessions list, not for a wrong password', async () => {
+    const { api, calls } = make((path) => {
+      if (path === '/api/auth/refresh') return json(200, { session: 's' });
+      const code = path === '/api/auth/password' ? 'bad_credentials' : 'unauthorized';
+      return json(401, { code });
+    });
+    await expect(api.post('/api/auth/password')).rejects.toMatchObject({ code: 'bad_credentials' });
+    expect(calls).toHaveLength(1);
+    await expect(api.get('/api/auth/sessions')).rejects.toMatchObject({ code: 'unauthorized' });
+    expect(calls.map((call) => call.path).slice(1)).toEqual([
+      '/api/auth/sessions',
+      '/api/auth/refresh',
+      '/api/auth/sessions',
+    ]);
+  });
+
   it('shares one refresh between tabs', async () => {
     const listeners: ((reply: AuthReply) => void)[] = [];
     let lane: Promise<unknown> = Promise.resolve();

@@ -40,6 +40,8 @@ export type Refreshed =
   | { ok: true; reply: AuthReply }
   | { ok: false; why: 'denied' | 'unreachable' };
 
+/** Where a 401 is about what was sent, not about the session. */
+const ENTRY = new Set(['/api/auth/login', '/api/auth/register', '/api/auth/refresh']);
 const REFRESH_LOCK = 'webchat-refresh';
 
 /** Never leaves the browser, and is not stored: the reply holds a socket token. */
@@ -112,10 +114,13 @@ export class Api {
    */
   async request<T>(method: Method, path: string, options: RequestOptions = {}): Promise<T> {
     let response = await this.#send(method, path, options);
-    if (response.status === 401 && !path.startsWith('/api/auth/')) {
+    if (response.status === 401 && !ENTRY.has(path)) {
+      // A wrong current password is a 401 too, and no reason to refresh.
+      const problem = await problemOf(response);
+      if (problem.code !== 'unauthorized') throw problem;
       const refreshed = await this.refresh();
       if (refreshed.ok) response = await this.#send(method, path, options);
-      else if (refreshed.why === 'unreachable') throw unreachable();
+      else throw refreshed.why === 'unreachable' ? unreachable() : problem;
     }
     if (!response.ok) throw await problemOf(response);
     if (response.status === 204) return undefined as T;
