@@ -1,5 +1,25 @@
+import { QueryClientProvider } from '@tanstack/react-query';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
+import { Api } from './api/client';
+import { ApiProvider, createQueryClient } from './api/context';
+import { App } from './app/App';
+import { startTheme } from './lib/theme';
+import './index.css';
+import './ui/ui.css';
 
+startTheme();
+const api = new Api();
+const queries = createQueryClient();
 const root = document.getElementById('root');
-if (root) createRoot(root).render(<StrictMode />);
+if (root) {
+  createRoot(root).render(
+    <StrictMode>
+      <QueryClientProvider client={queries}>
+        <ApiProvider value={api}>
+          <App />
+        </ApiProvider>
+      </QueryClientProvider>
+    </StrictMode>,
+  );
+}

@@ -1,0 +1,10 @@
+import type { Me } from '../../api/types';
+
+export default function AdminPage({ me, section }: { me: Me; section: string | null }) {
+  return (
+    <div>
+      {me.username}
+      {section}
+    </div>
+  );
+}

@@ -1,0 +1,46 @@
+import { CloudOff, LoaderCircle } from 'lucide-react';
+import { useEffect, useState } from 'react';
+import { useChat } from '../../lib/chat';
+import { texts } from '../../lib/texts';
+import { clockTime } from '../../lib/time';
+import { useStore } from '../../lib/useStore';
+
+/** A short interruption heals before anybody would read about it. */
+const QUIET_MS = 1_500;
+
+export function ConnectionBanner() {
+  const chat = useChat();
+  const state = useStore(chat.connection);
+  const away = state.phase !== 'connected';
+  const [shown, setShown] = useState(false);
+  useEffect(() => {
+    if (!away) return setShown(false);
+    const timer = setTimeout(() => setShown(true), QUIET_MS);
+    return () => clearTimeout(timer);
+  }, [away]);
+
+  if (!shown || !away) return null;
+  const since = state.lastContact === null ? texts.connection.never : clockTime(state.lastContact);
+  const offline = state.phase === 'disconnected' && state.reason === 'offline';
+  return (
+    <div className="banner" role="status">
+      {offline ? (
+        <CloudOff size={16} aria-hidden />
+      ) : (
+        <LoaderCircle size={16} className="spin" aria-hidden />
+      )}
+      <span>
+        {offline
+          ? texts.connection.offline(since)
+          : state.lastContact === null
+            ? texts.connection.connecting
+            : texts.connection.reconnecting(since)}
+      </span>
+      {offline ? null : (
+        <button type="button" onClick={() => chat.reconnect()}>
+          {texts.connection.tryNow}
+        </button>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,17 @@
+const LEAD = 24;
+
+/** The text around the first word found, so that it is in sight on one line: [before, match, after]. */
+export function contextOf(text: string, q: string): [string, string, string] {
+  const lower = text.toLowerCase();
+  for (const word of q.toLowerCase().split(/\s+/).filter(Boolean)) {
+    const at = lower.indexOf(word);
+    if (at < 0) continue;
+    const from = Math.max(0, at - LEAD);
+    return [
+      (from > 0 ? '…' : '') + text.slice(from, at),
+      text.slice(at, at + word.length),
+      text.slice(at + word.length),
+    ];
+  }
+  return [text, '', ''];
+}

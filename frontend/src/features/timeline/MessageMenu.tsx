@@ -1,0 +1,81 @@
+import { Copy, Flag, Pencil, Reply, Trash2 } from 'lucide-react';
+import { QUICK_REACTIONS } from '../../lib/emoji';
+import { texts } from '../../lib/texts';
+import type { MessageEntry } from '../../realtime';
+import { Menu, type MenuEntry, type MenuPlace } from '../../ui/Menu';
+import type { MessageActions, Viewer } from './actions';
+
+type Props = {
+  entry: MessageEntry;
+  viewer: Viewer;
+  actions: MessageActions;
+  place: MenuPlace;
+  onClose: () => void;
+};
+
+export function MessageMenu({ entry, viewer, actions, place, onClose }: Props) {
+  const own = entry.from === viewer.me;
+  const entries: MenuEntry[] = [];
+  if (viewer.canWrite)
+    entries.push({
+      label: texts.timeline.reply,
+      icon: <Reply size={18} aria-hidden />,
+      onSelect: () => actions.onReply(entry),
+    });
+  entries.push({
+    label: texts.timeline.copyText,
+    icon: <Copy size={18} aria-hidden />,
+    onSelect: () => actions.onCopy(entry.text),
+  });
+  if (own && viewer.canWrite)
+    entries.push({
+      label: texts.timeline.edit,
+      icon: <Pencil size={18} aria-hidden />,
+      onSelect: () => actions.onEdit(entry),
+    });
+  if (!own)
+    entries.push({
+      label: texts.timeline.report,
+      icon: <Flag size={18} aria-hidden />,
+      onSelect: () => actions.onReport(entry),
+    });
+  if ((own && viewer.canWrite) || viewer.canModerate)
+    entries.push('separator', {
+      label: texts.timeline.delete,
+      icon: <Trash2 size={18} aria-hidden />,
+      danger: true,
+      onSelect: () => actions.onDelete(entry),
+    });
+
+  const react = (emoji: string) => {
+    const mine = entry.reactions.some(
+      (reaction) => reaction.emoji === emoji && reaction.users.includes(viewer.me),
+    );
+    onClose();
+    actions.onReact(entry.seq, emoji, !mine);
+  };
+  const quick = (
+    <div className="quick" role="group" aria-label={texts.timeline.react}>
+      {QUICK_REACTIONS.map((emoji) => (
+        <button
+          key={emoji}
+          type="button"
+          role="menuitem"
+          aria-label={emoji}
+          onClick={() => react(emoji)}
+        >
+          {emoji}
+        </button>
+      ))}
+    </div>
+  );
+  return (
+    <Menu
+      label={texts.timeline.actions}
+      place={place}
+      entries={entries}
+      onClose={onClose}
+      header={viewer.canWrite ? quick : undefined}
+    />
+  );
+}

@@ -1,0 +1,43 @@
+import { Users } from 'lucide-react';
+
+/** Hues whose white initials keep AA contrast in both themes. */
+const COLOURS = [
+  '#a8443b',
+  '#9a5410',
+  '#6f6a10',
+  '#3d7a2a',
+  '#12786a',
+  '#1d6f9c',
+  '#3c5fc4',
+  '#6a4fc0',
+  '#95429f',
+  '#a83a6c',
+];
+
+type Props = { id: string; name: string; size?: number; group?: boolean; online?: boolean };
+
+export function Avatar({ id, name, size = 44, group = false, online = false }: Props) {
+  return (
+    <span
+      className="avatar"
+      style={{ width: size, height: size, background: colourOf(id), fontSize: size * 0.38 }}
+      aria-hidden
+    >
+      {group && initials(name) === '' ? <Users size={size * 0.46} /> : initials(name) || '?'}
+      {online ? <span className="avatar__dot" /> : null}
+    </span>
+  );
+}
+
+export function colourOf(id: string): string {
+  let hash = 7;
+  for (const char of id) hash = (hash * 31 + char.charCodeAt(0)) >>> 0;
+  return COLOURS[hash % COLOURS.length] ?? '#12786a';
+}
+
+function initials(name: string): string {
+  const words = name.trim().split(/\s+/).filter(Boolean);
+  const first = [...(words[0] ?? '')][0] ?? '';
+  const last = words.length > 1 ? ([...(words[words.length - 1] ?? '')][0] ?? '') : '';
+  return (first + last).toUpperCase();
+}

@@ -1,0 +1,91 @@
+import { type ReactNode, useEffect, useLayoutEffect, useRef } from 'react';
+
+export type MenuEntry =
+  | { label: string; icon: ReactNode; onSelect: () => void; danger?: boolean }
+  | 'separator';
+
+/** Where it opens: beside an element, or at a point. */
+export type MenuPlace = { x: number; y: number };
+
+type Props = {
+  label: string;
+  place: MenuPlace;
+  entries: MenuEntry[];
+  onClose: () => void;
+  header?: ReactNode;
+};
+
+const MARGIN = 8;
+
+/** A menu in the browser's top layer, with the arrow keys, Escape and a click elsewhere doing what one expects. */
+export function Menu({ label, place, entries, onClose, header }: Props) {
+  const ref = useRef<HTMLDivElement>(null);
+
+  useLayoutEffect(() => {
+    const menu = ref.current;
+    if (!menu) return;
+    menu.showPopover();
+    const { width, height } = menu.getBoundingClientRect();
+    menu.style.left = `${Math.max(MARGIN, Math.min(place.x, innerWidth - width - MARGIN))}px`;
+    menu.style.top = `${Math.max(MARGIN, Math.min(place.y, innerHeight - height - MARGIN))}px`;
+  }, [place]);
+
+  useEffect(() => {
+    const before = document.activeElement;
+    ref.current?.querySelector<HTMLElement>('[role=menuitem]')?.focus({ preventScroll: true });
+    const away = (event: Event) => {
+      if (event.target instanceof Node && !ref.current?.contains(event.target)) onClose();
+    };
+    document.addEventListener('pointerdown', away);
+    return () => {
+      document.removeEventListener('pointerdown', away);
+      if (before instanceof HTMLElement && before.isConnected)
+        before.focus({ preventScroll: true });
+    };
+  }, [onClose]);
+
+  const move = (step: number) => {
+    const items = [...(ref.current?.querySelectorAll<HTMLElement>('[role=menuitem]') ?? [])];
+    const at = items.findIndex((item) => item === document.activeElement);
+    items[(at + step + items.length) % items.length]?.focus();
+  };
+
+  return (
+    <div
+      ref={ref}
+      popover="manual"
+      className="menu"
+      role="menu"
+      aria-label={label}
+      onKeyDown={(event) => {
+        event.stopPropagation();
+        if (event.key === 'Escape' || event.key === 'Tab') onClose();
+        else if (event.key === 'ArrowDown') move(1);
+        else if (event.key === 'ArrowUp') move(-1);
+        else return;
+        event.preventDefault();
+      }}
+    >
+      {header}
+      {entries.map((entry, index) =>
+        entry === 'separator' ? (
+          <div key={index} className="menu__sep" role="separator" />
+        ) : (
+          <button
+            key={entry.label}
+            type="button"
+            role="menuitem"
+            className={entry.danger ? 'menu__item menu__item--danger' : 'menu__item'}
+            onClick={() => {
+              onClose();
+              entry.onSelect();
+            }}
+          >
+            {entry.icon}
+            {entry.label}
+          </button>
+        ),
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,38 @@
+import { useSyncExternalStore } from 'react';
+
+type Toast = { id: number; text: string };
+const SHOWN_MS = 4_000;
+const TOASTS_MAX = 3;
+let toasts: readonly Toast[] = [];
+let next = 1;
+const listeners = new Set<() => void>();
+
+/** Says something for a few seconds, also to screen readers. */
+export function toast(text: string): void {
+  const id = next++;
+  set([...toasts, { id, text }].slice(-TOASTS_MAX));
+  setTimeout(() => set(toasts.filter((one) => one.id !== id)), SHOWN_MS);
+}
+
+function set(value: readonly Toast[]): void {
+  toasts = value;
+  for (const listener of listeners) listener();
+}
+
+function subscribe(listener: () => void): () => void {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+export function Toasts() {
+  const shown = useSyncExternalStore(subscribe, () => toasts);
+  return (
+    <div className="toasts" role="status" aria-live="polite">
+      {shown.map((one) => (
+        <div key={one.id} className="toast">
+          {one.text}
+        </div>
+      ))}
+    </div>
+  );
+}
