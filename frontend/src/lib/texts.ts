@@ -305,6 +305,7 @@ export const texts = {
     notificationsDenied:
       'Your browser blocks notifications for this site. Allow them in its settings.',
     sessionsHint: 'Where you are logged in. Revoke what you do not know.',
+    unknownDevice: 'Unknown device',
     thisDevice: 'This device',
     lastUsed: (when: string) => `Last used ${when}`,
     revoke: 'Log out',
@@ -317,6 +318,7 @@ export const texts = {
     passwordChanged: 'Password changed. Other devices are logged out.',
     passwordWrong: 'The current password is not right.',
     export: 'Export my data',
+    exportAction: 'Download',
     exportHint: 'Everything that is yours, as one JSON file.',
     delete: 'Delete my account',
     deleteHint: 'Your name disappears everywhere. This cannot be undone.',

@@ -40,7 +40,7 @@ export function startTheme(): void {
 function apply(): void {
   const value = theme();
   const dark = value === 'dark' || (value === 'system' && systemDark.matches);
-  document.documentElement.dataset['theme'] = dark ? 'dark' : 'light';
+  document.documentElement.dataset.theme = dark ? 'dark' : 'light';
   document
     .querySelector('meta[name=theme-color]')
     ?.setAttribute('content', dark ? '#141a17' : '#ffffff');

@@ -8,7 +8,7 @@ type Props = {
   text: string;
   action: string;
   explain: (failure: unknown) => string;
-  onConfirm: () => Promise<unknown> | void;
+  onConfirm: () => Promise<unknown>;
   onClose: () => void;
 };
 

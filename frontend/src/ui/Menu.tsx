@@ -46,7 +46,7 @@ export function Menu({ label, place, entries, onClose, header }: Props) {
 
   const move = (step: number) => {
     const items = [...(ref.current?.querySelectorAll<HTMLElement>('[role=menuitem]') ?? [])];
-    const at = items.findIndex((item) => item === document.activeElement);
+    const at = items.indexOf(document.activeElement);
     items[(at + step + items.length) % items.length]?.focus();
   };
 

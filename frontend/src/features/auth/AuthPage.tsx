@@ -137,7 +137,7 @@ function explainAuth(failure: unknown): AuthErrors {
         : {}),
       ...(password ? { password: texts.auth.tooShort } : {}),
       ...(display_name ? { displayName: texts.somethingWrong } : {}),
-      ...(invite ? { invite: texts.errors['registration_closed'] ?? '' } : {}),
+      ...(invite ? { invite: texts.errors.registration_closed ?? '' } : {}),
     };
   }
   return { form: explain(failure) };

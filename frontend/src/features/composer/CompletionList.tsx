@@ -11,12 +11,13 @@ type Props = {
 
 export function CompletionList({ id, choices, active, onPick }: Props) {
   return (
-    <ul id={id} className="complete" role="listbox" aria-label={texts.composer.mentions}>
+    <div id={id} className="complete" role="listbox" aria-label={texts.composer.mentions}>
       {choices.map((choice, index) => (
-        <li
+        <div
           key={choice.key}
           id={`${id}-${index}`}
           role="option"
+          tabIndex={-1}
           aria-selected={index === active}
           onPointerDown={(event) => {
             event.preventDefault();
@@ -32,8 +33,8 @@ export function CompletionList({ id, choices, active, onPick }: Props) {
             {choice.person ? `${choice.label} ` : ''}
             <small>{choice.hint}</small>
           </span>
-        </li>
+        </div>
       ))}
-    </ul>
+    </div>
   );
 }

@@ -55,6 +55,7 @@ export function useComposer({
     setCompletion(null);
   }
 
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a new text is what changes the height
   useLayoutEffect(() => {
     const element = field.current;
     if (!element) return;
@@ -64,6 +65,7 @@ export function useComposer({
     caret.current = null;
   }, [text]);
 
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the keys say when to take the focus
   useEffect(() => {
     const element = field.current;
     if (!element || matchMedia('(pointer: coarse)').matches) return;

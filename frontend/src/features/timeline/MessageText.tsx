@@ -20,7 +20,8 @@ function renderBlock(block: Block, own: string): ReactNode {
   switch (block.kind) {
     case 'code':
       return (
-        <pre tabIndex={0} aria-label={block.language || texts.timeline.code}>
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: long lines scroll, also by keyboard
+        <pre tabIndex={0} role="group" aria-label={block.language || texts.timeline.code}>
           <code>{block.text}</code>
         </pre>
       );
@@ -32,33 +33,35 @@ function renderBlock(block: Block, own: string): ReactNode {
 }
 
 function renderInline(nodes: Inline[], own: string): ReactNode[] {
-  return nodes.map((node, index) => {
-    switch (node.kind) {
-      case 'text':
-        return <Fragment key={index}>{node.text}</Fragment>;
-      case 'code':
-        return <code key={index}>{node.text}</code>;
-      case 'bold':
-        return <strong key={index}>{renderInline(node.children, own)}</strong>;
-      case 'italic':
-        return <em key={index}>{renderInline(node.children, own)}</em>;
-      case 'link':
-        return (
-          <a key={index} href={node.href} target="_blank" rel="noopener noreferrer nofollow">
-            {node.text}
-          </a>
-        );
-      case 'mention':
-        return (
-          <span
-            key={index}
-            className={
-              node.name.toLowerCase() === own.toLowerCase() ? 'mention mention--me' : 'mention'
-            }
-          >
-            @{node.name}
-          </span>
-        );
-    }
-  });
+  return nodes.map((node, index) => renderNode(node, index, own));
+}
+
+function renderNode(node: Inline, index: number, own: string): ReactNode {
+  switch (node.kind) {
+    case 'text':
+      return <Fragment key={index}>{node.text}</Fragment>;
+    case 'code':
+      return <code key={index}>{node.text}</code>;
+    case 'bold':
+      return <strong key={index}>{renderInline(node.children, own)}</strong>;
+    case 'italic':
+      return <em key={index}>{renderInline(node.children, own)}</em>;
+    case 'link':
+      return (
+        <a key={index} href={node.href} target="_blank" rel="noopener noreferrer nofollow">
+          {node.text}
+        </a>
+      );
+    case 'mention':
+      return (
+        <span
+          key={index}
+          className={
+            node.name.toLowerCase() === own.toLowerCase() ? 'mention mention--me' : 'mention'
+          }
+        >
+          @{node.name}
+        </span>
+      );
+  }
 }
