@@ -46,7 +46,7 @@ export function Menu({ label, place, entries, onClose, header }: Props) {
 
   const move = (step: number) => {
     const items = [...(ref.current?.querySelectorAll<HTMLElement>('[role=menuitem]') ?? [])];
-    const at = items.indexOf(document.activeElement);
+    const at = items.findIndex((item) => item.matches(':focus'));
     items[(at + step + items.length) % items.length]?.focus();
   };
 

@@ -55,7 +55,7 @@ export function Timeline(props: Props) {
   const moveFocus = (event: KeyboardEvent<HTMLDivElement>) => {
     if (event.key !== 'ArrowUp' && event.key !== 'ArrowDown') return;
     const messages = [...event.currentTarget.querySelectorAll<HTMLElement>('[data-message]')];
-    const at = messages.indexOf(document.activeElement);
+    const at = messages.findIndex((one) => one.matches(':focus'));
     const next = at < 0 ? messages.length - 1 : at + (event.key === 'ArrowUp' ? -1 : 1);
     const message = messages[next];
     if (!message) return;
