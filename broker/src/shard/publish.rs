@@ -1,0 +1,392 @@
+//! Publishes on their way: from the command to the one place that answers them.
+//!
+//! Owns: tickets, holds, deadlines, acks. Never does: the log. Talks to: the edge by tickets.
+//! Start reading at: [`Shard::publish`], then [`Shard::on_verdicts`].
+
+use backplane::{ArchiveError, Envelope, Found, Head, Key, Verdict, View};
+use bytes::Bytes;
+use protocol::{Command, ErrorCode, EventKind, Pos, ServerFrame, body::canonical, limits};
+
+use super::{
+    Action, Actions, AppendOutcome, AppendTicket, ConnectionId, Now, Shard,
+    connections::{PublishKey, error},
+    records::Unstored,
+};
+use crate::route::Standing;
+
+/// A group that the shard has not heard of the user joining may have been made a moment ago over HTTP: wait this long.
+const UNHEARD_MS: u64 = 1_000;
+/// Rounds of "authorise again" and "find old" before a publish is refused with `unavailable`.
+const TRIES_MAX: u8 = 8;
+/// Publishes of one connection that wait for `persisted`; beyond, the oldest is settled by a later one.
+const UNSTORED_MAX: usize = 4_096;
+
+/// A publish that is not answered yet.
+#[derive(Debug)]
+pub(super) struct Unacked {
+    connection: ConnectionId,
+    id: Option<u32>,
+    envelope: Envelope,
+    /// Was given to the log: past the deadline the outcome is `unknown`.
+    submitted: bool,
+    tries: u8,
+    wait: Wait,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    /// For the edge's answer.
+    Answer,
+    /// For the ring to reach this membership version.
+    Version(u64),
+    /// For news that the user joined; until then (monotone ms).
+    Joining(u64),
+}
+
+/// How a publish ends.
+enum Answer {
+    /// `pos` as far as known.
+    Ack {
+        seq: u64,
+        epoch: u32,
+        ts: u64,
+        pos: Pos,
+    },
+    Refuse {
+        code: ErrorCode,
+        retry_after_ms: Option<u64>,
+        expected: Option<u64>,
+        seq: Option<u64>,
+    },
+}
+
+impl From<ErrorCode> for Answer {
+    fn from(code: ErrorCode) -> Self {
+        Self::Refuse { code, retry_after_ms: None, expected: None, seq: None }
+    }
+}
+
+impl Shard {
+    /// Takes a publish that may go out (`mver`), or whose author's membership is still to be heard of (`None`).
+    pub(super) fn publish(
+        &mut self,
+        slot: u32,
+        command: &Command<'_>,
+        id: Option<u32>,
+        mver: Option<u64>,
+        now: Now,
+        actions: &mut Actions,
+    ) {
+        let Command::Publish { conversation, producer, no, body } = command else { return };
+        let connection = &mut self.connections[slot as usize];
+        let key: PublishKey = (*conversation, *producer, *no);
+        let refused = if usize::from(connection.unacked) >= limits::UNACKED_PER_CONNECTION_MAX {
+            Some(ErrorCode::TooManyUnacked)
+        } else if self.unacked.len() >= self.config.unacked_max {
+            Some(ErrorCode::Overloaded)
+        } else {
+            None
+        };
+        if let Some(code) = refused {
+            return self.send(slot, &error(id, code, Some(key)), now, actions);
+        }
+        connection.unacked += 1;
+        let (connection, user) = (connection.id, connection.principal.user);
+        let key = Key { conversation: *conversation, user, producer: *producer, no: *no };
+        let body = Bytes::from(canonical(body));
+        let envelope = Envelope::new(key, mver.unwrap_or(0), EventKind::Message, body);
+        let ticket = AppendTicket(self.ticket());
+        let wait = match mver {
+            Some(_) => Wait::Answer,
+            None => Wait::Joining(now.mono_ms + UNHEARD_MS),
+        };
+        let unacked = Unacked { connection, id, envelope, submitted: false, tries: 0, wait };
+        self.unacked.insert(ticket, unacked);
+        self.deadlines.push_back((now.mono_ms + limits::APPEND_DEADLINE_MS, ticket));
+        match mver {
+            Some(mver) => self.submit(ticket, mver, now, actions),
+            None => self.held.push(ticket),
+        }
+    }
+
+    fn submit(&mut self, ticket: AppendTicket, mver: u64, now: Now, actions: &mut Actions) {
+        let Some(unacked) = self.unacked.get_mut(&ticket) else { return };
+        unacked.tries += 1;
+        if unacked.tries > TRIES_MAX {
+            return self.settle(ticket, ErrorCode::Unavailable.into(), now, actions);
+        }
+        unacked.envelope.mver = mver;
+        unacked.submitted = true;
+        unacked.wait = Wait::Answer;
+        let envelope = unacked.envelope.clone();
+        let partition = self.partition_of(envelope.conversation);
+        actions.push(Action::Append { ticket, partition, envelope });
+        #[cfg(any(test, feature = "mutants"))]
+        if self.config.mutation == Some(crate::config::Mutation::AckBeforeAppend) {
+            let (epoch, ts, pos) = (self.cursor.0[0].epoch, now.wall_ms, self.cursor.0[0]);
+            self.settle(ticket, Answer::Ack { seq: 1, epoch, ts, pos }, now, actions);
+        }
+    }
+
+    /// What became of appends. Answers for tickets that are not waited for any more are ignored.
+    pub fn on_verdicts(
+        &mut self,
+        verdicts: &[(AppendTicket, AppendOutcome)],
+        now: Now,
+        actions: &mut Actions,
+    ) {
+        for (ticket, outcome) in verdicts {
+            self.on_verdict(*ticket, *outcome, now, actions);
+        }
+    }
+
+    fn on_verdict(
+        &mut self,
+        ticket: AppendTicket,
+        outcome: AppendOutcome,
+        now: Now,
+        actions: &mut Actions,
+    ) {
+        let Some(unacked) = self.unacked.get(&ticket) else { return };
+        let conversation = unacked.envelope.conversation;
+        let refuse = |code| Answer::from(code);
+        let answer = match outcome {
+            AppendOutcome::NotStored { retry_after_ms } => Answer::Refuse {
+                code: ErrorCode::Unavailable,
+                retry_after_ms: Some(retry_after_ms),
+                expected: None,
+                seq: None,
+            },
+            AppendOutcome::Unknown => refuse(ErrorCode::Unknown),
+            AppendOutcome::Verdict(verdict) => match verdict {
+                Verdict::Stored { seq, pos, ts } => Answer::Ack { seq, epoch: pos.epoch, ts, pos },
+                Verdict::Dup { seq, epoch } => self.dup(conversation, seq, epoch, now),
+                Verdict::Reused { seq } => reused(seq),
+                Verdict::OutOfOrder { expected } => out_of_order(expected),
+                Verdict::UnknownConversation => refuse(ErrorCode::UnknownConversation),
+                Verdict::StaleMembership { mver } => {
+                    return self.hold_for_version(ticket, mver, now, actions);
+                }
+                Verdict::OldId => {
+                    let key = unacked.envelope.key();
+                    return actions.push(Action::FindOld { ticket, key });
+                }
+            },
+        };
+        self.settle(ticket, answer, now, actions);
+    }
+
+    /// An ack for what was stored before. The time is the first one's if the Tail still has it.
+    fn dup(
+        &self,
+        conversation: protocol::ConversationId,
+        seq: u64,
+        epoch: u32,
+        now: Now,
+    ) -> Answer {
+        let tail = self.tails[usize::from(self.partition_of(conversation))].read();
+        let first = tail.after(conversation, seq - 1, 1).pop();
+        let first = first.filter(|p| p.event().seq == seq && p.batch.pos.epoch == epoch);
+        let ts = first.as_ref().map_or(now.wall_ms, |place| place.batch.ts);
+        // Not in the Tail: either stored long ago or not followed yet; its end is the safe guess that is at hand.
+        let pos = first.map_or(tail.end(), |place| place.batch.pos);
+        Answer::Ack { seq, epoch, ts, pos }
+    }
+
+    fn hold_for_version(
+        &mut self,
+        ticket: AppendTicket,
+        mver: u64,
+        now: Now,
+        actions: &mut Actions,
+    ) {
+        let Some(unacked) = self.unacked.get_mut(&ticket) else { return };
+        unacked.wait = Wait::Version(mver);
+        let (conversation, user) = (unacked.envelope.conversation, unacked.envelope.from);
+        self.held.push(ticket);
+        self.retry_held(now, actions);
+        if self.held.contains(&ticket) {
+            // The event may be on the ring, or long gone by: a group that was quiet since before its members came here.
+            actions.push(Action::LoadAuthority { ticket, conversation, user });
+        }
+    }
+
+    /// The answer to [`Action::LoadAuthority`]. The view was read after the head, so it includes the head's membership.
+    pub fn on_authority(
+        &mut self,
+        ticket: AppendTicket,
+        answer: Result<(Option<Head>, View), ArchiveError>,
+        now: Now,
+        actions: &mut Actions,
+    ) {
+        let Some(unacked) = self.unacked.get(&ticket) else { return };
+        let (conversation, user) = (unacked.envelope.conversation, unacked.envelope.from);
+        // An error, or a store that is behind the log: the ring brings the event, or the deadline comes.
+        let Ok((Some(head), view)) = answer else { return };
+        self.refresh(user, view, actions);
+        if let Some(group) = self.group_index.get(&conversation) {
+            let group = &mut self.groups[*group as usize];
+            group.mver = group.mver.max(head.mver);
+        } else if self.unacked.get(&ticket).is_some_and(|u| u.wait == Wait::Version(head.mver)) {
+            self.held.retain(|held| *held != ticket);
+            return self.settle(ticket, ErrorCode::Forbidden.into(), now, actions);
+        }
+        self.retry_held(now, actions);
+    }
+
+    /// Publishes whose membership question the news has answered go out, or are refused.
+    pub(super) fn retry_held(&mut self, now: Now, actions: &mut Actions) {
+        if self.held.is_empty() {
+            return;
+        }
+        for ticket in std::mem::take(&mut self.held) {
+            let Some(unacked) = self.unacked.get(&ticket) else { continue };
+            let (conversation, user) = (unacked.envelope.conversation, unacked.envelope.from);
+            let wait = unacked.wait;
+            let seen = self
+                .group_index
+                .get(&conversation)
+                .map_or(0, |group| self.groups[*group as usize].mver);
+            match (self.standing(user, conversation), wait) {
+                (Standing::Member { mver }, Wait::Joining(_)) => {
+                    self.submit(ticket, mver, now, actions);
+                }
+                (Standing::Member { mver }, Wait::Version(wanted)) if seen >= wanted => {
+                    self.submit(ticket, mver, now, actions);
+                }
+                (Standing::Removed | Standing::Stranger, _) => {
+                    self.settle(ticket, ErrorCode::Forbidden.into(), now, actions);
+                }
+                (Standing::Unheard, Wait::Version(wanted)) if seen >= wanted => {
+                    self.settle(ticket, ErrorCode::Forbidden.into(), now, actions);
+                }
+                (_, Wait::Joining(until)) if until <= now.mono_ms => {
+                    self.settle(ticket, ErrorCode::Forbidden.into(), now, actions);
+                }
+                (_, Wait::Answer) => {}
+                _ => self.held.push(ticket),
+            }
+        }
+    }
+
+    /// The answer to [`Action::FindOld`].
+    pub fn on_found(
+        &mut self,
+        ticket: AppendTicket,
+        answer: Result<Found, ArchiveError>,
+        now: Now,
+        actions: &mut Actions,
+    ) {
+        let Some(unacked) = self.unacked.get(&ticket) else { return };
+        let (conversation, hash, mver) =
+            (unacked.envelope.conversation, unacked.envelope.hash, unacked.envelope.mver);
+        let answer = match answer {
+            Err(_) => ErrorCode::Unavailable.into(),
+            Ok(Found { stored: Some((seq, epoch, known)), .. }) if known == hash => {
+                self.dup(conversation, seq, epoch, now)
+            }
+            Ok(Found { stored: Some((seq, ..)), .. }) => reused(seq),
+            // Its producer is installed in the log now: the log can tell.
+            Ok(Found { producer: Some(_), .. }) => {
+                return self.submit(ticket, mver, now, actions);
+            }
+            Ok(_) => out_of_order(1),
+        };
+        self.settle(ticket, answer, now, actions);
+    }
+
+    /// Answers a publish. The one place that sends an ack (A9), and only with what the log or the archive has said.
+    fn settle(&mut self, ticket: AppendTicket, answer: Answer, now: Now, actions: &mut Actions) {
+        let Some(unacked) = self.unacked.remove(&ticket) else { return };
+        let Some(slot) = self.slot(unacked.connection) else { return };
+        self.connections[slot as usize].unacked -= 1;
+        let Envelope { conversation, producer, no, .. } = unacked.envelope;
+        let frame = match answer {
+            Answer::Ack { seq, epoch, ts, pos } => {
+                let partition = self.partition_of(conversation);
+                self.await_store(slot, Unstored { conversation, partition, pos, epoch, seq });
+                ServerFrame::Ack { conversation, producer, no, epoch, seq, ts }
+            }
+            Answer::Refuse { code, retry_after_ms, expected, seq } => {
+                let mut frame = error(unacked.id, code, Some((conversation, producer, no)));
+                if let ServerFrame::Error { retry_after_ms: r, expected: e, seq: s, .. } =
+                    &mut frame
+                {
+                    (*r, *e, *s) = (retry_after_ms, expected, seq);
+                }
+                frame
+            }
+        };
+        self.send(slot, &frame, now, actions);
+    }
+
+    fn await_store(&mut self, slot: u32, unstored: Unstored) {
+        let queue = self.connections[slot as usize].unstored.get_or_insert_default();
+        if queue.len() >= UNSTORED_MAX {
+            queue.pop_front();
+        }
+        queue.push_back(unstored);
+        self.unstored.insert(slot);
+    }
+
+    /// Past its deadline a publish is `unknown` if the log may have it, else `unavailable`.
+    pub(super) fn expire_publishes(&mut self, now: Now, actions: &mut Actions) {
+        while let Some((due, ticket)) = self.deadlines.front().copied() {
+            if due > now.mono_ms {
+                return;
+            }
+            self.deadlines.pop_front();
+            if let Some(unacked) = self.unacked.get(&ticket) {
+                let asked = unacked.submitted && unacked.wait == Wait::Answer;
+                let code = if asked { ErrorCode::Unknown } else { ErrorCode::Unavailable };
+                self.settle(ticket, code.into(), now, actions);
+                self.held.retain(|held| *held != ticket);
+            }
+        }
+    }
+
+    /// W of a partition moved.
+    pub fn on_watermark(&mut self, partition: backplane::Partition, watermark: Pos) {
+        let known = &mut self.watermark.0[usize::from(partition)];
+        *known = (*known).max(watermark);
+    }
+
+    /// Tells connections what of theirs is stored now: one frame per conversation.
+    pub(super) fn flush_persisted(&mut self, now: Now, actions: &mut Actions) {
+        let slots: Vec<u32> = self.unstored.iter().copied().collect();
+        for slot in slots {
+            let Some(queue) = &mut self.connections[slot as usize].unstored else { continue };
+            let mut done: Vec<Unstored> = Vec::new();
+            let watermark = &self.watermark;
+            queue.retain(|u| {
+                let stored = watermark.0[usize::from(u.partition)] >= u.pos;
+                if stored {
+                    match done.iter_mut().find(|d| d.conversation == u.conversation) {
+                        Some(d) if (d.epoch, d.seq) < (u.epoch, u.seq) => *d = *u,
+                        Some(_) => {}
+                        None => done.push(*u),
+                    }
+                }
+                !stored
+            });
+            if queue.is_empty() {
+                self.connections[slot as usize].unstored = None;
+                self.unstored.remove(&slot);
+            }
+            for Unstored { conversation, epoch, seq, .. } in done {
+                let frame = ServerFrame::Persisted { conversation, epoch, seq };
+                self.send(slot, &frame, now, actions);
+            }
+        }
+    }
+}
+
+fn reused(seq: u64) -> Answer {
+    let seq = (seq > 0).then_some(seq);
+    Answer::Refuse { code: ErrorCode::Reused, retry_after_ms: None, expected: None, seq }
+}
+
+fn out_of_order(expected: u64) -> Answer {
+    let (code, expected) = (ErrorCode::OutOfOrder, Some(expected));
+    Answer::Refuse { code, retry_after_ms: None, expected, seq: None }
+}

@@ -1,0 +1,141 @@
+//! The records of a shard: small, because an idle connection pays for them.
+//!
+//! Owns: [`Connection`], [`User`], [`Group`]. Never does: decide. Talks to: nobody. Start reading at: [`Connection`].
+
+use std::collections::VecDeque;
+
+use backplane::{Membership, Partition, UserFlags};
+use protocol::{ConversationId, Pos, Token, UserId};
+use smallvec::SmallVec;
+
+use super::{ConnectionId, Principal};
+use crate::{budget::Bucket, outbox::Outbox};
+
+/// How far a connection is.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// Waits for `hello`.
+    Accepted,
+    /// `hello` came; the view is being read. Holds the resume token.
+    Loading(Option<Box<str>>),
+    /// Replays from the Tail; live events are withheld, the Tail has them.
+    Catching(Box<CatchUp>),
+    /// All is live.
+    Live,
+    /// The close was ordered; nothing more is queued.
+    Closing,
+}
+
+/// A replay under way.
+#[derive(Debug)]
+pub(super) struct CatchUp {
+    /// Replayed up to here, one per partition.
+    pub(super) reached: Token,
+    /// Events sent.
+    pub(super) events: u64,
+    /// Groups with the seqs that the user may see: `since ..= until`.
+    pub(super) groups: Vec<(ConversationId, u64, u64)>,
+}
+
+/// What is on a client's screen.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    pub(super) people: Box<[UserId]>,
+    pub(super) conversations: Box<[ConversationId]>,
+    /// People whose presence changed since the last flush.
+    pub(super) changed: Vec<UserId>,
+}
+
+/// A publish of this connection that is not known to be in the store.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unstored {
+    pub(super) conversation: ConversationId,
+    pub(super) partition: Partition,
+    pub(super) pos: Pos,
+    pub(super) epoch: u32,
+    pub(super) seq: u64,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) id: ConnectionId,
+    pub(super) principal: Principal,
+    pub(super) stage: Stage,
+    pub(super) outbox: Outbox,
+    pub(super) watch: Option<Box<Watch>>,
+    #[expect(clippy::box_collection, reason = "8 bytes while idle instead of 32")]
+    pub(super) unstored: Option<Box<VecDeque<Unstored>>>,
+    pub(super) opened_ms: u64,
+    pub(super) heard_ms: u64,
+    pub(super) said_ms: u64,
+    pub(super) ping_at_ms: u64,
+    pub(super) publish: Bucket,
+    pub(super) receipt: Bucket,
+    pub(super) typing: Bucket,
+    pub(super) other: Bucket,
+    pub(super) frames: Bucket,
+    pub(super) bad: Bucket,
+    pub(super) unacked: u16,
+    pub(super) woken: bool,
+}
+
+/// One user with connections here.
+#[derive(Debug)]
+pub(super) struct User {
+    /// Slots of connections.
+    pub(super) connections: SmallVec<[u32; 2]>,
+    /// Slots of groups.
+    pub(super) groups: Box<[u32]>,
+    /// Sorted.
+    pub(super) blocked: Box<[UserId]>,
+    pub(super) flags: UserFlags,
+}
+
+impl User {
+    pub(super) fn blocks(&self, other: UserId) -> bool {
+        !self.blocked.is_empty() && self.blocked.binary_search(&other).is_ok()
+    }
+}
+
+/// One local member of a group.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Here {
+    /// Slot of the user.
+    pub(super) user: u32,
+    pub(super) since: u64,
+    /// Of the member's own record.
+    pub(super) mver: u64,
+}
+
+/// One group with members here.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) id: ConversationId,
+    /// The newest membership version seen.
+    pub(super) mver: u64,
+    pub(super) here: SmallVec<[Here; 2]>,
+}
+
+/// A membership event of the last minute.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Recent {
+    pub(super) user: UserId,
+    pub(super) partition: Partition,
+    pub(super) pos: Pos,
+    pub(super) at_ms: u64,
+    pub(super) membership: Membership,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_records_stay_small() {
+        // P1: 3 KiB per idle connection, of which these are the shard's part.
+        assert!(size_of::<Connection>() <= 288, "{}", size_of::<Connection>());
+        assert!(size_of::<User>() <= 96, "{}", size_of::<User>());
+        assert!(size_of::<Group>() <= 96, "{}", size_of::<Group>());
+    }
+}
