@@ -59,11 +59,7 @@ export function ConversationHead({ conversation, title, route }: Props) {
           <StatusText conversation={conversation} presence={presence} person={person} />
         </span>
       </button>
-      <IconButton
-        label={texts.search.placeholder}
-        onClick={() => navigate(conversationPath(route.id, { side: 'search', within: route.id }))}
-        className="rail__only-wide"
-      >
+      <IconButton label={texts.search.placeholder} onClick={() => navigate(searchPath(route.id))}>
         <Search size={20} aria-hidden />
       </IconButton>
       <IconButton
@@ -75,4 +71,10 @@ export function ConversationHead({ conversation, title, route }: Props) {
       </IconButton>
     </header>
   );
+}
+
+/** On a phone the search takes the place of the conversation; else it opens beside it. */
+function searchPath(id: string): string {
+  const wide = matchMedia('(min-width: 761px)').matches;
+  return wide ? conversationPath(id, { side: 'search', within: id }) : `/?side=search&in=${id}`;
 }

@@ -29,6 +29,7 @@ export function Shell({ me }: { me: Me }) {
   useShortcuts(() => setDialog('shortcuts'));
 
   const side = route.page === 'home' || route.page === 'conversation' ? route.side : 'chats';
+  const within = route.page === 'home' || route.page === 'conversation' ? route.within : null;
   const open = route.page === 'conversation' ? route.id : null;
   return (
     <div
@@ -47,13 +48,7 @@ export function Shell({ me }: { me: Me }) {
       <aside className="side" aria-label={texts.nav[side]}>
         <Suspense fallback={null}>
           {side === 'people' ? <PeoplePanel me={me} /> : null}
-          {side === 'search' ? (
-            <SearchPanel
-              key={route.page === 'conversation' ? route.within : ''}
-              me={me}
-              within={route.page === 'conversation' ? route.within : null}
-            />
-          ) : null}
+          {side === 'search' ? <SearchPanel key={within ?? ''} me={me} within={within} /> : null}
           {side === 'chats' ? (
             <ConversationList open={open} onNewGroup={() => setDialog('group')} />
           ) : null}

@@ -9,7 +9,7 @@ export type Side = 'chats' | 'people' | 'search';
 export type Route =
   | { page: 'login' | 'register' }
   | { page: 'join'; code: string }
-  | { page: 'home'; side: Side }
+  | { page: 'home'; side: Side; within: string | null }
   | {
       page: 'conversation';
       id: string;
@@ -43,7 +43,7 @@ export function parse(pathname: string, search: string): Route {
       within: query.get('in'),
     };
   }
-  return { page: 'home', side };
+  return { page: 'home', side, within: query.get('in') };
 }
 
 let cached: { key: string; route: Route } | null = null;

@@ -17,6 +17,7 @@ type Props = {
 
 export function HitRow({ hit, conversation, q, me, within }: Props) {
   const name = useName(hit.from);
+  const group = conversation?.kind === 'group';
   const title = conversation ? titleOf(conversation, me) : name;
   const path = conversationPath(hit.conversation, {
     at: hit.seq,
@@ -31,7 +32,7 @@ export function HitRow({ hit, conversation, q, me, within }: Props) {
           id={conversation?.other?.id ?? hit.conversation}
           name={title}
           size={42}
-          group={conversation?.kind === 'group'}
+          group={group}
         />
         <span className="row__main">
           <span className="row__top">
@@ -40,7 +41,7 @@ export function HitRow({ hit, conversation, q, me, within }: Props) {
           </span>
           <span className="row__bottom">
             <span className="row__preview ellipsis">
-              {hit.from === me ? `${texts.you}: ` : `${name}: `}
+              {hit.from === me ? `${texts.you}: ` : group ? `${name}: ` : ''}
               {before}
               <mark>{match}</mark>
               {after}

@@ -4,7 +4,7 @@ import { useSearch } from '../../api/queries/search';
 import type { Me } from '../../api/types';
 import { useChat } from '../../lib/chat';
 import { titleOf } from '../../lib/names';
-import { conversationPath, homePath, navigate } from '../../lib/router';
+import { homePath, navigate } from '../../lib/router';
 import { texts } from '../../lib/texts';
 import { useStore } from '../../lib/useStore';
 import { Button } from '../../ui/Button';
@@ -33,17 +33,7 @@ export default function SearchPanel({ me, within }: Props) {
         {inside ? (
           <div className="search-scope">
             <span className="ellipsis">{texts.search.inConversation(titleOf(inside, me.id))}</span>
-            <button
-              type="button"
-              className="link-btn"
-              onClick={() =>
-                navigate(
-                  within === null
-                    ? homePath('search')
-                    : conversationPath(within, { side: 'search' }),
-                )
-              }
-            >
+            <button type="button" className="link-btn" onClick={() => navigate(homePath('search'))}>
               {texts.search.everywhere}
             </button>
           </div>

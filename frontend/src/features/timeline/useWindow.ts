@@ -90,6 +90,10 @@ export function useWindow({
       element.scrollTop = wanted;
       ownTop.current = element.scrollTop;
     }
+    // Everything below the anchor fits: that is being at the end, and following it.
+    if (followEnd && keys.length > 0 && wanted >= total - viewHeight.current - 1) {
+      anchor.current = { kind: 'bottom' };
+    }
   });
 
   useEffect(() => {
