@@ -1,30 +1,11 @@
-//! The bounded outgoing queue of one connection, and the frame header of what goes into it.
+//! The bounded outgoing queue of one connection.
 //!
-//! Owns: [`Outbox`], [`frame_text`]. Never does: sockets, closing (the shard does). Talks to: nobody.
+//! Owns: [`Outbox`]. Never does: sockets, closing (the shard does). Talks to: nobody.
 //! Start reading at: [`Outbox::push`].
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-
-/// Header and payload of one unmasked text frame. Source: RFC 6455 §5.2.
-pub fn frame_text(payload: &[u8]) -> Bytes {
-    let mut out = Vec::with_capacity(payload.len() + 10);
-    out.push(0x81);
-    match payload.len() {
-        short @ ..=125 => out.push(short as u8),
-        middle @ 126..=0xffff => {
-            out.push(126);
-            out.extend_from_slice(&(middle as u16).to_be_bytes());
-        }
-        long => {
-            out.push(127);
-            out.extend_from_slice(&(long as u64).to_be_bytes());
-        }
-    }
-    out.extend_from_slice(payload);
-    Bytes::from(out)
-}
 
 /// The outbox is full: the caller closes the connection as a slow consumer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -113,12 +94,5 @@ mod tests {
         assert_eq!(outbox.take(35, &mut out), 40);
         assert_eq!(outbox.take(1_000, &mut out), 60);
         assert!(outbox.queue.is_none() && outbox.bytes() == 0 && out.len() == 10);
-    }
-
-    #[test]
-    fn r5_frame_header_has_the_three_forms_of_length() {
-        assert_eq!(&frame_text(&[7; 125])[..2], &[0x81, 125]);
-        assert_eq!(&frame_text(&[7; 126])[..4], &[0x81, 126, 0, 126]);
-        assert_eq!(&frame_text(&[7; 65_536])[..10], &[0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
     }
 }

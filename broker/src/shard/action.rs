@@ -99,10 +99,8 @@ pub enum Action {
     MergeReceipt(ConversationId, UserId, Cursors),
     /// Hand to `Live::announce`, batched over 250 ms.
     Announce(PresenceChange),
-    /// There is output: call `Shard::take_output` and write.
+    /// There is output: call `Shard::take_output` and write, until it gives nothing. Not repeated before that.
     Wake(ConnectionId),
-    /// Send a ping frame (OPS.md: RTT), with the next write.
-    Ping(ConnectionId),
     /// Write what is queued (at most briefly), send the close frame, call `Shard::on_disconnect`.
     Close {
         /// Which.

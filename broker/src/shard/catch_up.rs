@@ -15,7 +15,10 @@ use super::{
     delivery::{hole, may_be_withheld},
     records::{CatchUp, Stage},
 };
-use crate::outbox::frame_text;
+use crate::{
+    metrics::Resumed,
+    websocket::encode::{begin, finish_text},
+};
 
 /// Bytes ([`backplane::Envelope::cost`]) of one page. With events of 96 bytes a page and the batch that it ends in are
 /// 1,365 + 1,024 events: above a quarter of the outbox (1,024) that still fits into its 4,096.
@@ -37,6 +40,11 @@ impl Shard {
             Some(None) => Resume::Reset,
             Some(Some(_)) => Resume::Resumed,
         };
+        match resume {
+            Resume::Fresh => {}
+            Resume::Resumed => self.metrics.resumed[Resumed::Memory as usize].add(1),
+            Resume::Reset => self.metrics.resumed[Resumed::Reset as usize].add(1),
+        }
         let connection = &mut self.connections[slot as usize];
         let frame = ServerFrame::Welcome {
             protocol: protocol::SUBPROTOCOL.to_owned(),
@@ -162,8 +170,9 @@ impl Shard {
             frames.push(hole(conversation, epoch, 1, event.seq - 1, &at));
         }
         let mut json = Vec::with_capacity(event.envelope.body.len() + 256);
+        begin(&mut json);
         encode_event(&mut json, &event.head(epoch, batch.ts), &event.envelope.body, &at);
-        frames.push(frame_text(&json));
+        frames.push(finish_text(&mut json));
         frames
     }
 }

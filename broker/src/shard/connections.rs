@@ -14,6 +14,7 @@ use super::{
 use crate::{
     budget::Bucket,
     config::Rate,
+    metrics::Published,
     outbox::Outbox,
     route::{Route, Standing, Who, conversation_of, route},
 };
@@ -36,6 +37,17 @@ pub(super) fn error(id: Option<u32>, code: ErrorCode, key: Option<PublishKey>) -
         no: key.map(|k| k.2),
         expected: None,
         seq: None,
+    }
+}
+
+/// How a refused publish is counted.
+pub(super) fn published(code: ErrorCode) -> Published {
+    match code {
+        ErrorCode::Forbidden | ErrorCode::NotExpected => Published::Denied,
+        ErrorCode::Invalid => Published::Invalid,
+        ErrorCode::TooLarge => Published::TooLarge,
+        ErrorCode::RateLimited | ErrorCode::TooManyUnacked => Published::RateLimited,
+        _ => Published::Error,
     }
 }
 
@@ -76,6 +88,8 @@ impl Shard {
             unacked: 0,
             woken: false,
         });
+        self.metrics.opened.add(1);
+        self.metrics.connections.set(self.connections.len() as u64);
         self.schedule_ping(id.0 as u32, now);
         self.wheel.add(id, now.mono_ms + protocol::limits::HELLO_TIMEOUT_MS);
         id
@@ -112,16 +126,19 @@ impl Shard {
             return;
         }
         // Taken out for the call: the command borrows from the parser's buffers while the shard changes.
-        let mut parser = std::mem::take(&mut self.parser);
+        let mut parser = self.parser.take().unwrap_or_default();
         match parser.parse(message) {
             Ok((command, id)) => self.on_command(slot, &command, id, now, actions),
             Err(refused) => self.on_bad(slot, refused, now, actions),
         }
-        self.parser = parser;
+        self.parser = Some(parser);
     }
 
     fn on_bad(&mut self, slot: u32, refused: Refused, now: Now, actions: &mut Actions) {
         let Refused { code, detail, id, key } = refused;
+        if key.is_some() {
+            self.metrics.published[published(code) as usize].add(1);
+        }
         let mut frame = error(id, code, key);
         if let ServerFrame::Error { message, .. } = &mut frame {
             detail.clone_into(message);
@@ -155,6 +172,9 @@ impl Shard {
         if let Err(wait) = self.charge(slot, command, now) {
             if matches!(command, Command::Typing { .. }) {
                 return;
+            }
+            if let Command::Publish { .. } = command {
+                self.metrics.published[Published::RateLimited as usize].add(1);
             }
             let mut frame = error(id, ErrorCode::RateLimited, key_of(command));
             if let ServerFrame::Error { retry_after_ms, .. } = &mut frame {
@@ -191,6 +211,9 @@ impl Shard {
             Route::Ok => self.send(slot, &ServerFrame::Ok { id }, now, actions),
             Route::Drop => {}
             Route::Refuse(code) => {
+                if let Command::Publish { .. } = command {
+                    self.metrics.published[published(code) as usize].add(1);
+                }
                 let mut frame = error(id, code, key_of(command));
                 if let (ServerFrame::Error { retry_after_ms, .. }, ErrorCode::Overloaded) =
                     (&mut frame, code)
@@ -211,24 +234,26 @@ impl Shard {
                 Standing::Stranger
             };
         }
-        let here = self.group_index.get(&conversation).and_then(|slot| {
-            let group = &self.groups[*slot as usize];
-            let user = *self.user_index.get(&user)?;
-            group.here.iter().any(|h| h.user == user).then_some(group.mver)
-        });
-        let removed = || {
-            let newest = self
-                .members_recent
-                .iter()
-                .rev()
-                .find(|r| r.user == user && r.membership.conversation == conversation);
-            newest.is_some_and(|r| r.membership.role.is_none())
-        };
-        match here {
-            Some(mver) => Standing::Member { mver },
-            None if removed() => Standing::Removed,
-            None => Standing::Unheard,
+        if let Some(mver) = self.member_version(user, conversation) {
+            return Standing::Member { mver };
         }
+        let news = self.members_recent.get(&user).and_then(|recent| {
+            recent.iter().rev().find(|r| r.membership.conversation == conversation)
+        });
+        if news.is_some_and(|news| news.membership.role.is_none()) {
+            Standing::Removed
+        } else {
+            Standing::Unheard
+        }
+    }
+
+    /// The newest version of a group at which a local user is known to be a member: what the ring told all, or what
+    /// their own view told of them alone. A view ahead of the ring proves nothing about the other members.
+    fn member_version(&self, user: UserId, conversation: ConversationId) -> Option<u64> {
+        let group = &self.groups[*self.group_index.get(&conversation)? as usize];
+        let user = *self.user_index.get(&user)?;
+        let here = group.here.iter().find(|h| h.user == user)?;
+        Some(group.mver.max(here.mver))
     }
 
     fn reauth(
@@ -278,6 +303,7 @@ impl Shard {
         let Some(slot) = self.slot(id) else { return };
         self.unwatch(slot);
         let connection = self.connections.remove(slot as usize);
+        self.metrics.connections.set(self.connections.len() as u64);
         self.unstored.remove(&slot);
         self.presence_changed.remove(&slot);
         let user = connection.principal.user;

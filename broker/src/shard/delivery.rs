@@ -16,7 +16,7 @@ use super::{
     Actions, Now, Shard, encode,
     records::{Recent, Stage},
 };
-use crate::outbox::frame_text;
+use crate::websocket::encode::{begin, finish_text};
 
 /// A hole as a frame.
 pub(super) fn hole(
@@ -146,8 +146,11 @@ impl Shard {
         }
         let (conversation, epoch) = (event.envelope.conversation, batch.pos.epoch);
         let mut json = Vec::with_capacity(event.envelope.body.len() + 256);
+        begin(&mut json);
         encode_event(&mut json, &event.head(epoch, batch.ts), &event.envelope.body, at);
-        let frame = frame_text(&json);
+        let frame = finish_text(&mut json);
+        self.metrics.delivered.add(recipients.len() as u64);
+        self.node_metrics.fanout_recipients.observe(recipients.len() as u64);
         let mut withheld = None;
         for (slot, hide) in recipients {
             let frame = if hide {
@@ -200,7 +203,9 @@ impl Shard {
         for slot in slots {
             self.close(slot, CloseCode::SlowConsumer, actions);
         }
+        self.metrics.ring_lost.add(1);
         self.members_recent.clear();
+        self.recent_order.clear();
         self.views.clear();
         self.cursor.0 = cursor;
     }

@@ -10,6 +10,8 @@ mod delivery;
 mod publish;
 mod records;
 mod signals;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod users;
 
@@ -34,7 +36,12 @@ use self::{
     publish::Unacked,
     records::{Connection, Group, Recent, Stage, User},
 };
-use crate::{config::ShardConfig, outbox::frame_text, presence::PresenceMap};
+use crate::{
+    config::ShardConfig,
+    metrics::{Dropped, NodeMetrics, ShardMetrics},
+    presence::PresenceMap,
+    websocket::encode::text,
+};
 
 type Map<K, V> = HashMap<K, V, RandomState>;
 
@@ -44,11 +51,14 @@ pub type VerifyToken = Arc<dyn Fn(&str, u64) -> Result<Claims, TokenRefused> + S
 /// One shard. Order of the edge's calls: everything that happened, then [`Self::on_tick`], then do the [`Actions`].
 pub struct Shard {
     config: ShardConfig,
+    metrics: Arc<ShardMetrics>,
+    node_metrics: Arc<NodeMetrics>,
     /// One per partition; each is pushed to *before* the node's ring.
     tails: Vec<SharedTail>,
     presence: Arc<PresenceMap>,
     verify: VerifyToken,
-    parser: Parser,
+    /// Away while a command that borrows from its buffers is carried out.
+    parser: Option<Parser>,
     random: u64,
     generation: u32,
     connections: Slab<Connection>,
@@ -59,7 +69,9 @@ pub struct Shard {
     /// What the ring was read up to, one per partition.
     cursor: Token,
     watermark: Token,
-    members_recent: VecDeque<Recent>,
+    members_recent: Map<UserId, SmallVec<[Recent; 1]>>,
+    /// When to look at whose, in order.
+    recent_order: VecDeque<(u64, UserId)>,
     unacked: Map<AppendTicket, Unacked>,
     deadlines: VecDeque<(u64, AppendTicket)>,
     /// Publishes that wait for membership news.
@@ -71,7 +83,8 @@ pub struct Shard {
     presence_changed: HashSet<u32, RandomState>,
     receipts: Map<(ConversationId, UserId), Cursors>,
     unstored: HashSet<u32, RandomState>,
-    offline: VecDeque<(u64, UserId)>,
+    /// Users in their grace: until when, who, and whether nobody may hear of it.
+    offline: VecDeque<(u64, UserId, bool)>,
     wheel: timers::Wheel,
     flushed_ms: u64,
     drain: VecDeque<(u64, ConnectionId)>,
@@ -99,10 +112,12 @@ impl Shard {
     ) -> Self {
         Self {
             config,
+            metrics: Arc::default(),
+            node_metrics: Arc::default(),
             tails,
             presence,
             verify,
-            parser: Parser::default(),
+            parser: Some(Parser::default()),
             random: seed,
             generation: 0,
             connections: Slab::new(),
@@ -112,7 +127,8 @@ impl Shard {
             group_index: Map::default(),
             watermark: Token(vec![Pos::default(); cursor.len()]),
             cursor: Token(cursor),
-            members_recent: VecDeque::new(),
+            members_recent: Map::default(),
+            recent_order: VecDeque::new(),
             unacked: Map::default(),
             deadlines: VecDeque::new(),
             held: Vec::new(),
@@ -130,6 +146,13 @@ impl Shard {
             draining: false,
             ladder: 0,
         }
+    }
+
+    /// Counts into these from now on.
+    pub fn with_metrics(mut self, shard: Arc<ShardMetrics>, node: Arc<NodeMetrics>) -> Self {
+        self.metrics = shard;
+        self.node_metrics = node;
+        self
     }
 
     /// Open connections.
@@ -190,8 +213,11 @@ impl Shard {
                     actions.push(Action::Wake(connection.id));
                 }
             }
-            Ok(false) => {}
-            Err(_) => self.close(slot, CloseCode::SlowConsumer, actions),
+            Ok(false) => self.metrics.dropped[Dropped::QueueFull as usize].add(1),
+            Err(_) => {
+                self.metrics.dropped[Dropped::SlowConsumer as usize].add(1);
+                self.close(slot, CloseCode::SlowConsumer, actions);
+            }
         }
     }
 
@@ -212,5 +238,5 @@ impl Shard {
 fn encode(frame: &ServerFrame) -> Bytes {
     let json = serde_json::to_vec(frame)
         .expect("invariant: server frames are plain structs with string keys");
-    frame_text(&json)
+    text(&json)
 }

@@ -5,14 +5,16 @@
 
 use backplane::{ArchiveError, Envelope, Found, Head, Key, Verdict, View};
 use bytes::Bytes;
-use protocol::{Command, ErrorCode, EventKind, Pos, ServerFrame, body::canonical, limits};
+use protocol::{
+    Command, ConversationId, ErrorCode, EventKind, Pos, ServerFrame, body::canonical, limits,
+};
 
 use super::{
     Action, Actions, AppendOutcome, AppendTicket, ConnectionId, Now, Shard,
-    connections::{PublishKey, error},
+    connections::{PublishKey, error, published},
     records::Unstored,
 };
-use crate::route::Standing;
+use crate::{metrics::Published, route::Standing};
 
 /// A group that the shard has not heard of the user joining may have been made a moment ago over HTTP: wait this long.
 const UNHEARD_MS: u64 = 1_000;
@@ -27,6 +29,7 @@ pub(super) struct Unacked {
     connection: ConnectionId,
     id: Option<u32>,
     envelope: Envelope,
+    begun_ms: u64,
     /// Was given to the log: past the deadline the outcome is `unknown`.
     submitted: bool,
     tries: u8,
@@ -88,6 +91,7 @@ impl Shard {
             None
         };
         if let Some(code) = refused {
+            self.metrics.published[published(code) as usize].add(1);
             return self.send(slot, &error(id, code, Some(key)), now, actions);
         }
         connection.unacked += 1;
@@ -100,7 +104,9 @@ impl Shard {
             Some(_) => Wait::Answer,
             None => Wait::Joining(now.mono_ms + UNHEARD_MS),
         };
-        let unacked = Unacked { connection, id, envelope, submitted: false, tries: 0, wait };
+        let begun_ms = now.mono_ms;
+        let unacked =
+            Unacked { connection, id, envelope, begun_ms, submitted: false, tries: 0, wait };
         self.unacked.insert(ticket, unacked);
         self.deadlines.push_back((now.mono_ms + limits::APPEND_DEADLINE_MS, ticket));
         match mver {
@@ -177,15 +183,9 @@ impl Shard {
     }
 
     /// An ack for what was stored before. The time is the first one's if the Tail still has it.
-    fn dup(
-        &self,
-        conversation: protocol::ConversationId,
-        seq: u64,
-        epoch: u32,
-        now: Now,
-    ) -> Answer {
+    fn dup(&self, conversation: ConversationId, seq: u64, epoch: u32, now: Now) -> Answer {
         let tail = self.tails[usize::from(self.partition_of(conversation))].read();
-        let first = tail.after(conversation, seq - 1, 1).pop();
+        let first = tail.after(conversation, seq.saturating_sub(1), 1).pop();
         let first = first.filter(|p| p.event().seq == seq && p.batch.pos.epoch == epoch);
         let ts = first.as_ref().map_or(now.wall_ms, |place| place.batch.ts);
         // Not in the Tail: either stored long ago or not followed yet; its end is the safe guess that is at hand.
@@ -223,15 +223,25 @@ impl Shard {
         let (conversation, user) = (unacked.envelope.conversation, unacked.envelope.from);
         // An error, or a store that is behind the log: the ring brings the event, or the deadline comes.
         let Ok((Some(head), view)) = answer else { return };
-        self.refresh(user, view, actions);
-        if let Some(group) = self.group_index.get(&conversation) {
-            let group = &mut self.groups[*group as usize];
-            group.mver = group.mver.max(head.mver);
-        } else if self.unacked.get(&ticket).is_some_and(|u| u.wait == Wait::Version(head.mver)) {
+        self.refresh(user, view, now, actions);
+        self.prove(user, conversation, head.mver);
+        let answered = matches!(self.unacked.get(&ticket).map(|u| u.wait),
+            Some(Wait::Version(wanted)) if head.mver >= wanted);
+        if answered && !matches!(self.standing(user, conversation), Standing::Member { .. }) {
             self.held.retain(|held| *held != ticket);
             return self.settle(ticket, ErrorCode::Forbidden.into(), now, actions);
         }
         self.retry_held(now, actions);
+    }
+
+    /// A user that is a member by a view as of `mver` or later is one at `mver`.
+    fn prove(&mut self, user: protocol::UserId, conversation: ConversationId, mver: u64) {
+        let Some(group) = self.group_index.get(&conversation) else { return };
+        let Some(user) = self.user_index.get(&user) else { return };
+        let here = &mut self.groups[*group as usize].here;
+        if let Some(here) = here.iter_mut().find(|h| h.user == *user) {
+            here.mver = here.mver.max(mver);
+        }
     }
 
     /// Publishes whose membership question the news has answered go out, or are refused.
@@ -251,7 +261,7 @@ impl Shard {
                 (Standing::Member { mver }, Wait::Joining(_)) => {
                     self.submit(ticket, mver, now, actions);
                 }
-                (Standing::Member { mver }, Wait::Version(wanted)) if seen >= wanted => {
+                (Standing::Member { mver }, Wait::Version(wanted)) if mver >= wanted => {
                     self.submit(ticket, mver, now, actions);
                 }
                 (Standing::Removed | Standing::Stranger, _) => {
@@ -298,11 +308,18 @@ impl Shard {
     /// Answers a publish. The one place that sends an ack (A9), and only with what the log or the archive has said.
     fn settle(&mut self, ticket: AppendTicket, answer: Answer, now: Now, actions: &mut Actions) {
         let Some(unacked) = self.unacked.remove(&ticket) else { return };
+        let result = match &answer {
+            Answer::Ack { .. } => Published::Ok,
+            Answer::Refuse { code, .. } => published(*code),
+        };
+        self.metrics.published[result as usize].add(1);
         let Some(slot) = self.slot(unacked.connection) else { return };
         self.connections[slot as usize].unacked -= 1;
         let Envelope { conversation, producer, no, .. } = unacked.envelope;
         let frame = match answer {
             Answer::Ack { seq, epoch, ts, pos } => {
+                let waited_ms = now.mono_ms.saturating_sub(unacked.begun_ms);
+                self.node_metrics.ack_seconds.observe(waited_ms * 1_000);
                 let partition = self.partition_of(conversation);
                 self.await_store(slot, Unstored { conversation, partition, pos, epoch, seq });
                 ServerFrame::Ack { conversation, producer, no, epoch, seq, ts }

@@ -269,6 +269,13 @@ impl Shard {
         for slot in slots {
             let connection = &mut self.connections[slot as usize];
             let Some(watch) = &mut connection.watch else { continue };
+            // Falls away while the client reads slowly, and is told when it has caught up.
+            if connection.outbox.bytes() * 2 >= self.config.outbox_bytes_max
+                || connection.outbox.events() * 2 >= self.config.outbox_events_max
+            {
+                self.presence_changed.insert(slot);
+                continue;
+            }
             let changed = std::mem::take(&mut watch.changed);
             if matches!(connection.stage, Stage::Closing) {
                 continue;

@@ -2,7 +2,6 @@
 //!
 //! Owns: the wheel and the tick. Never does: a clock. Talks to: nobody. Start reading at: [`Shard::on_tick`].
 
-use bytes::Bytes;
 use protocol::{CloseCode, ServerFrame, limits};
 
 use super::{
@@ -13,8 +12,6 @@ use super::{
 /// Slots of one second each: above the longest ping interval (30 s) and the dead time (65 s).
 const SLOTS: usize = 128;
 const SLOT_MS: u64 = 1_000;
-/// An empty ping frame. Source: RFC 6455 §5.5.2.
-const PING: &[u8] = &[0x89, 0x00];
 /// With a ping comes a `beat` unless something was sent this recently. Pings are at most 30 s apart, so the longest
 /// silence is 35 s and a wheel slot: below the 40 s at which a client gives up.
 const BEAT_AFTER_MS: u64 = 5_000;
@@ -73,6 +70,10 @@ impl Shard {
             self.flush_signals(now, actions);
             self.flush_persisted(now, actions);
             self.forget_recent(now);
+            let queued: usize = self.connections.iter().map(|(_, c)| c.outbox.bytes()).sum();
+            self.metrics.outbox_bytes.set(queued as u64);
+            self.metrics.users.set(self.users.len() as u64);
+            self.metrics.groups.set(self.groups.len() as u64);
         }
     }
 
@@ -96,7 +97,7 @@ impl Shard {
             return self.close(slot, code, actions);
         }
         if ping_at_ms <= now.mono_ms {
-            self.push(slot, Bytes::from_static(PING), false, now, actions);
+            self.push(slot, crate::websocket::encode::ping(), false, now, actions);
             // A ping is nothing that a script in a browser sees.
             self.connections[slot as usize].said_ms = said_ms;
             if said_ms + BEAT_AFTER_MS <= now.mono_ms {

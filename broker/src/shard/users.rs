@@ -5,7 +5,7 @@
 
 use backplane::{ArchiveError, Membership, PresenceChange, View};
 use protocol::{CloseCode, ConversationId, UserId, event::UserChange, limits};
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use super::{
     Action, Actions, ConnectionId, Now, Shard, ViewTicket, encode,
@@ -51,7 +51,7 @@ impl Shard {
         match (self.views.remove(&ticket), view) {
             (None, _) => {}
             (Some(Load::Refresh(user, what)), Ok(view)) => {
-                self.refresh(user, view, actions);
+                self.refresh(user, view, now, actions);
                 self.tell_change(user, what, now, actions);
             }
             // The connections are told anyway: they refetch from the api, which has its own way to the store.
@@ -87,7 +87,7 @@ impl Shard {
         if self.config.mutation == Some(crate::config::Mutation::ConnectWithoutMembersRecent) {
             return groups;
         }
-        for recent in self.members_recent.iter().filter(|r| r.user == user) {
+        for recent in self.members_recent.get(&user).into_iter().flatten() {
             let known =
                 groups.iter_mut().find(|m| m.conversation == recent.membership.conversation);
             match known {
@@ -136,23 +136,16 @@ impl Shard {
         self.apply_view(index, view, memberships);
         if first {
             // Within the grace of the last connection the user never went: nothing to announce, nothing to count.
-            let in_grace = self.offline.iter().position(|(_, gone)| *gone == user);
+            let in_grace = self.offline.iter().position(|(_, gone, _)| *gone == user);
             match in_grace {
                 Some(at) => drop(self.offline.remove(at)),
-                None if self.presence.local_up(user) => {
-                    self.announce(user, true, now, actions);
+                None => {
+                    let first = self.presence.local_up(user);
+                    if first && !view.flags.hidden {
+                        announce(user, true, now, actions);
+                    }
                 }
-                None => {}
             }
-        }
-    }
-
-    fn announce(&self, user: UserId, online: bool, now: Now, actions: &mut Actions) {
-        let hidden =
-            self.user_index.get(&user).is_some_and(|i| self.users[*i as usize].flags.hidden);
-        if !hidden {
-            let as_of = now.wall_ms;
-            actions.push(Action::Announce(PresenceChange { user, online, as_of }));
         }
     }
 
@@ -177,8 +170,7 @@ impl Shard {
         let known = self.group_index.get(&conversation).copied();
         if role.is_none() {
             let Some(group) = known else { return false };
-            let record = &mut self.groups[group as usize];
-            record.mver = record.mver.max(mver);
+            let record = &self.groups[group as usize];
             let here = record.here.iter().find(|h| h.user == user);
             if here.is_some_and(|h| h.mver < mver) {
                 self.remove_here(user, group);
@@ -192,7 +184,6 @@ impl Shard {
             group
         });
         let record = &mut self.groups[group as usize];
-        record.mver = record.mver.max(mver);
         if let Some(here) = record.here.iter_mut().find(|h| h.user == user) {
             if here.mver < mver {
                 here.mver = mver;
@@ -223,26 +214,37 @@ impl Shard {
 
     /// Keeps a membership event for views that are being read now.
     pub(super) fn remember(&mut self, recent: Recent) {
-        self.members_recent.push_back(recent);
+        self.recent_order.push_back((recent.at_ms, recent.user));
+        self.members_recent.entry(recent.user).or_default().push(recent);
     }
 
     /// Forgets membership events that are stored and old.
     pub(super) fn forget_recent(&mut self, now: Now) {
-        while let Some(front) = self.members_recent.front() {
-            let stored = self.watermark.0[front.partition as usize] >= front.pos;
-            if !stored || front.at_ms + RECENT_MS > now.mono_ms {
+        while let Some((at_ms, user)) = self.recent_order.front().copied() {
+            let Some(recent) = self.members_recent.get_mut(&user) else { return };
+            let Some(oldest) = recent.first() else { return };
+            let stored = self.watermark.0[usize::from(oldest.partition)] >= oldest.pos;
+            if !stored || at_ms + RECENT_MS > now.mono_ms {
                 return;
             }
-            self.members_recent.pop_front();
+            recent.remove(0);
+            if recent.is_empty() {
+                self.members_recent.remove(&user);
+            }
+            self.recent_order.pop_front();
         }
     }
 
     /// A view read again: flags, blocks, and groups in both directions.
-    pub(super) fn refresh(&mut self, user: UserId, view: View, actions: &mut Actions) {
+    pub(super) fn refresh(&mut self, user: UserId, view: View, now: Now, actions: &mut Actions) {
         let Some(index) = self.user_index.get(&user).copied() else { return };
         if view.flags.disabled {
             let all = |p: &super::Principal| p.user == user;
             return self.close_matching(CloseCode::Forbidden, actions, all);
+        }
+        let was_hidden = self.users[index as usize].flags.hidden;
+        if was_hidden != view.flags.hidden {
+            announce(user, was_hidden, now, actions);
         }
         let memberships = self.merged(&view, user);
         self.apply_view(index, &view, &memberships);
@@ -269,23 +271,22 @@ impl Shard {
         self.users.remove(index as usize);
         self.user_index.remove(&user);
         let grace = if hidden { 0 } else { limits::OFFLINE_GRACE_MS };
-        self.offline.push_back((now.mono_ms + grace, user));
+        self.offline.push_back((now.mono_ms + grace, user, hidden));
     }
 
     /// Ends the grace of users who did not come back.
     pub(super) fn expire_grace(&mut self, now: Now, actions: &mut Actions) {
-        let mut due: SmallVec<[UserId; 4]> = smallvec![];
-        self.offline.retain(|(at, user)| {
+        let mut due: SmallVec<[(UserId, bool); 4]> = SmallVec::new();
+        self.offline.retain(|(at, user, hidden)| {
             let over = *at <= now.mono_ms;
             if over {
-                due.push(*user);
+                due.push((*user, *hidden));
             }
             !over
         });
-        for user in due {
-            if self.presence.local_down(user) {
-                // Of a hidden user nobody knows a presence: an offline for it says nothing and does no harm.
-                self.announce(user, false, now, actions);
+        for (user, hidden) in due {
+            if self.presence.local_down(user) && !hidden {
+                announce(user, false, now, actions);
             }
         }
     }
@@ -307,4 +308,8 @@ impl Shard {
         let until = |m: &Membership| if m.role.is_some() { u64::MAX } else { m.mver };
         memberships.iter().map(|m| (m.conversation, m.since, until(m))).collect()
     }
+}
+
+fn announce(user: UserId, online: bool, now: Now, actions: &mut Actions) {
+    actions.push(Action::Announce(PresenceChange { user, online, as_of: now.wall_ms }));
 }

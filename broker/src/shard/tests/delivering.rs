@@ -1,0 +1,198 @@
+//! Fan-out and membership. Owns: rules R15, R20–R24, R30–R33. Never does: appends. Talks to: the harness.
+//! Start reading at: the top.
+
+use backplane::{Cursors, NodeId, PresenceChange, Signal};
+use protocol::event::UserChange;
+
+use super::*;
+
+#[test]
+fn r15_every_connection_of_both_people_gets_the_event_with_its_key() {
+    let mut node = Node::new();
+    let ids = [ADA, ADA, BOB, CY].map(|user| node.online(user, View::default()));
+    node.batch(vec![message(direct(), ADA, 1)]);
+    let heard: Vec<_> = ids.map(|id| node.read(id)).to_vec();
+    assert!(heard[0] == heard[1] && heard[1] == heard[2] && heard[3].is_empty());
+    assert_eq!((&heard[0][0]["no"], &heard[0][0]["at"]), (&1.into(), &"1-0".into()));
+    assert_eq!(heard[0][0]["producer"], Producer(9).to_string());
+}
+
+#[test]
+fn r21_what_a_blocked_person_writes_is_a_hole_and_what_they_administer_is_not() {
+    let mut node = Node::new();
+    let ada = node.online(ADA, in_group(1));
+    let bob = node.online(BOB, View { blocked: vec![ADA], ..in_group(1) });
+    node.batch(vec![message(group(), ADA, 2), member(3, CY, Some(Role::Member))]);
+    assert_eq!(kinds(&node.read(ada)), ["message", "member"]);
+    let frames = node.read(bob);
+    assert_eq!(kinds(&frames), ["hole", "member"]);
+    assert_eq!((&frames[0]["from"], &frames[0]["to"]), (&2.into(), &2.into()));
+}
+
+#[test]
+fn r23_joining_and_leaving_take_effect_at_their_seq() {
+    let mut node = Node::new();
+    let ada = node.online(ADA, in_group(1));
+    let bob = node.online(BOB, View::default());
+    node.batch(vec![message(group(), ADA, 2)]);
+    node.batch(vec![
+        message(group(), ADA, 3),
+        member(4, BOB, Some(Role::Member)),
+        message(group(), ADA, 5),
+        member(6, BOB, None),
+        message(group(), ADA, 7),
+    ]);
+    assert_eq!(seqs(&node.read(ada)), [2, 3, 4, 5, 6, 7]);
+    let frames = node.read(bob);
+    assert_eq!(kinds(&frames), ["hole", "member", "message", "member"]);
+    assert_eq!((seqs(&frames), &frames[0]["to"]), (vec![4, 5, 6], &3.into()));
+}
+
+#[test]
+fn r20_added_to_a_group_while_connecting_misses_nothing() {
+    let run = |mutation| {
+        let mut node = Node::with(|config| config.mutation = mutation);
+        let bob = node.connect(BOB);
+        let ticket = node.hello(bob, None);
+        // The view was read before this; nobody of the group is connected here.
+        node.batch(vec![member(4, BOB, Some(Role::Member))]);
+        node.answer(ticket, View { as_of: vec![Pos::new(1, 0)], ..View::default() });
+        node.batch(vec![message(group(), ADA, 5)]);
+        seqs(&node.read(bob))
+    };
+    assert_eq!(run(None), [5]);
+    let mutant = crate::config::Mutation::ConnectWithoutMembersRecent;
+    assert_eq!(run(Some(mutant)), [0u64; 0], "the mutant is seen by this test");
+}
+
+#[test]
+fn r23_removed_while_connecting_hears_nothing() {
+    let mut node = Node::new();
+    let bob = node.connect(BOB);
+    let ticket = node.hello(bob, None);
+    node.batch(vec![member(4, BOB, None)]);
+    node.answer(ticket, in_group(1));
+    node.batch(vec![message(group(), ADA, 5)]);
+    assert_eq!(kinds(&node.read(bob)), ["welcome"]);
+    node.publish(bob, group(), 1);
+    assert_eq!(node.read(bob)[0]["code"], "forbidden");
+}
+
+#[test]
+fn r23_a_view_ahead_of_the_ring_shows_nothing_early() {
+    let mut node = Node::new();
+    let mut view = in_group(4);
+    view.groups[0].since = 4;
+    let bob = node.online(BOB, view);
+    node.batch(vec![message(group(), ADA, 3), member(4, BOB, Some(Role::Member))]);
+    node.batch(vec![message(group(), ADA, 5)]);
+    assert_eq!(seqs(&node.read(bob)), [4, 5]);
+}
+
+#[test]
+fn r30_typing_goes_to_watching_members_until_its_message_is_there() {
+    let mut node = Node::new();
+    let (ada, bob, cy) = (
+        node.online(ADA, View::default()),
+        node.online(BOB, View::default()),
+        node.online(CY, View::default()),
+    );
+    let watch = format!("{{\"type\":\"watch\",\"conversations\":[\"{}\"]}}", direct());
+    for id in [ada, bob, cy] {
+        node.say(id, &watch);
+        assert_eq!(kinds(&node.read(id)), ["ok"]);
+    }
+    let typing = Signal::Typing { conversation: direct(), user: ADA, producer: Producer(9), no: 0 };
+    node.shard.on_signals(std::slice::from_ref(&typing), node.now, &mut node.actions);
+    assert_eq!(kinds(&node.read(bob)), ["typing"]);
+    assert!(node.read(ada).is_empty() && node.read(cy).is_empty());
+    node.batch(vec![message(direct(), ADA, 1)]);
+    node.shard.on_signals(&[typing], node.now, &mut node.actions);
+    assert_eq!(kinds(&node.read(bob)), ["message"]);
+}
+
+#[test]
+fn r31_receipts_merge_and_never_pass_the_head() {
+    let mut node = Node::new();
+    let ada = node.online(ADA, View::default());
+    let flags = UserFlags { receipts_off: true, ..UserFlags::default() };
+    let shy = node.online(BOB, View { flags, ..View::default() });
+    node.batch(vec![message(direct(), ADA, 1), message(direct(), ADA, 2)]);
+    let receipt = |read: u64| {
+        format!("{{\"type\":\"receipt\",\"conversation\":\"{}\",\"read\":{read}}}", direct())
+    };
+    for read in [2, 1] {
+        node.say(ada, &receipt(read));
+    }
+    node.read(ada);
+    node.say(ada, &receipt(3));
+    assert_eq!(node.read(ada)[0]["code"], "invalid");
+    node.say(shy, &receipt(1));
+    node.pass(1_000);
+    let merged = node.take(|a| match a {
+        Action::MergeReceipt(_, user, cursors) => Some((*user, *cursors)),
+        _ => None,
+    });
+    assert_eq!(merged, [(ADA, Cursors { delivered: 0, read: 2 })]);
+}
+
+#[test]
+fn r32_presence_comes_after_watch_and_then_once_a_second() {
+    let mut node = Node::new();
+    let ada = node.online(ADA, View::default());
+    node.say(ada, &format!("{{\"type\":\"watch\",\"people\":[\"{BOB}\"]}}"));
+    let frames = node.read(ada);
+    assert_eq!(
+        (kinds(&frames), &frames[1]["people"][0]["online"]),
+        (vec!["ok", "presence"], &false.into())
+    );
+    let changes = vec![PresenceChange { user: BOB, online: true, as_of: 7 }];
+    node.shard.presence.apply(NodeId(2), &changes);
+    let signal = Signal::Presence { node: NodeId(2), version: 1, changes };
+    node.shard.on_signals(&[signal.clone(), signal], node.now, &mut node.actions);
+    assert!(node.read(ada).is_empty());
+    node.pass(1_000);
+    let frames = node.read(ada);
+    assert_eq!((frames.len(), &frames[0]["people"][0]["online"]), (1, &true.into()));
+}
+
+#[test]
+fn r32_a_closed_connection_has_a_grace_and_hidden_people_are_never_announced() {
+    let mut node = Node::new();
+    let announced = |node: &mut Node| {
+        node.take(|a| match a {
+            Action::Announce(change) => Some((change.user, change.online)),
+            _ => None,
+        })
+    };
+    let ada = node.online(ADA, View::default());
+    assert_eq!(announced(&mut node), [(ADA, true)]);
+    node.shard.on_disconnect(ada, node.now);
+    node.pass(4_000);
+    let ada = node.online(ADA, View::default());
+    node.pass(9_000);
+    assert!(announced(&mut node).is_empty());
+    node.shard.on_disconnect(ada, node.now);
+    node.pass(5_000);
+    assert_eq!(announced(&mut node), [(ADA, false)]);
+    let flags = UserFlags { hidden: true, ..UserFlags::default() };
+    let shy = node.online(BOB, View { flags, ..View::default() });
+    node.shard.on_disconnect(shy, node.now);
+    node.pass(9_000);
+    assert!(announced(&mut node).is_empty());
+}
+
+#[test]
+fn r33_a_changed_block_list_works_before_the_client_is_told() {
+    let mut node = Node::new();
+    let bob = node.online(BOB, View::default());
+    let signal = Signal::UserChanged { user: BOB, what: UserChange::Blocked };
+    node.shard.on_signals(&[signal], node.now, &mut node.actions);
+    let ticket = node.take(|a| match a {
+        Action::LoadView { ticket, .. } => Some(*ticket),
+        _ => None,
+    })[0];
+    node.answer(ticket, View { blocked: vec![ADA], ..View::default() });
+    node.batch(vec![message(direct(), ADA, 1)]);
+    assert_eq!(kinds(&node.read(bob)), ["user_changed", "hole"]);
+}

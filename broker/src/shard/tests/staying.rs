@@ -1,0 +1,148 @@
+//! Hello, heartbeats, expiry, revocation, drain. Owns: rules R6–R9, R34–R39. Never does: delivery.
+//! Talks to: the harness. Start reading at: the top.
+
+use backplane::{ArchiveError, Revocation, Signal};
+
+use super::*;
+
+#[test]
+fn r6_hello_comes_first_and_once_and_in_time() {
+    let mut node = Node::new();
+    let ada = node.connect(ADA);
+    node.say(ada, "{\"type\":\"ping\",\"id\":3}");
+    let frame = node.read(ada).remove(0);
+    assert_eq!((&frame["code"], &frame["id"]), (&"not_expected".into(), &3.into()));
+    let ticket = node.hello(ada, None);
+    node.say(ada, "{\"type\":\"hello\"}");
+    assert_eq!(node.read(ada)[0]["code"], "not_expected");
+    node.answer(ticket, View::default());
+    let welcome = node.read(ada).remove(0);
+    assert_eq!((&welcome["resume"], &welcome["at"]), (&"fresh".into(), &"1-0".into()));
+    let silent = node.connect(BOB);
+    node.pass(9_000);
+    assert!(node.closed().is_empty());
+    node.pass(2_000);
+    assert_eq!(node.closed(), [(silent, CloseCode::HelloTimeout)]);
+}
+
+#[test]
+fn r6_without_a_view_the_client_comes_back_later_and_a_disabled_account_does_not() {
+    let mut node = Node::new();
+    let ada = node.connect(ADA);
+    let ticket = node.hello(ada, None);
+    let error = Err(ArchiveError("down".into()));
+    node.shard.on_view(ticket, error, node.now, &mut node.actions);
+    assert_eq!(node.closed(), [(ada, CloseCode::TryAgainLater)]);
+    let bob = node.connect(BOB);
+    let ticket = node.hello(bob, None);
+    let flags = UserFlags { disabled: true, ..UserFlags::default() };
+    node.answer(ticket, View { flags, ..View::default() });
+    assert_eq!(node.closed(), [(bob, CloseCode::Forbidden)]);
+}
+
+#[test]
+fn r9_ten_bad_commands_are_answered_and_the_next_one_closes() {
+    let mut node = Node::new();
+    let ada = node.online(ADA, View::default());
+    for _ in 0..10 {
+        node.say(ada, "nonsense");
+    }
+    assert!(node.closed().is_empty());
+    assert_eq!(node.read(ada).len(), 10);
+    node.say(ada, "nonsense");
+    assert_eq!(node.closed(), [(ada, CloseCode::BadCommands)]);
+}
+
+#[test]
+fn r34_r35_pings_come_with_beats_no_silence_is_over_36_s_and_a_dead_client_is_closed() {
+    let mut node = Node::new();
+    let ada = node.online(ADA, View::default());
+    let mut silent_ms = 0;
+    for _ in 0..600 {
+        node.pass(500);
+        node.shard.on_bytes_received(ada, node.now);
+        silent_ms += 500;
+        if !node.read(ada).is_empty() {
+            silent_ms = 0;
+        }
+        assert!(silent_ms <= 36_000);
+    }
+    assert!(node.closed().is_empty());
+    for _ in 0..64 {
+        node.pass(1_000);
+    }
+    assert_eq!(node.closed(), []);
+    node.pass(2_000);
+    assert_eq!(node.closed(), [(ada, CloseCode::PingTimeout)]);
+}
+
+#[test]
+fn r36_the_connection_ends_with_its_token_unless_reauth_renews_it() {
+    let mut node = Node::new();
+    let (ada, bob) = (node.online(ADA, View::default()), node.online(BOB, View::default()));
+    let step = |node: &mut Node, seconds: u64| {
+        for _ in 0..seconds {
+            node.pass(1_000);
+            for id in [ada, bob] {
+                node.shard.on_bytes_received(id, node.now);
+            }
+        }
+    };
+    step(&mut node, 500);
+    node.read(ada);
+    for (token, answer) in [("foreign", "error"), ("bad", "error"), ("good", "ok")] {
+        node.say(ada, &format!("{{\"type\":\"reauth\",\"token\":\"{token}\"}}"));
+        assert_eq!(kinds(&node.read(ada)), [answer], "{token}");
+    }
+    step(&mut node, 102);
+    assert_eq!(node.closed(), [(bob, CloseCode::Unauthorized)]);
+    step(&mut node, 499);
+    assert_eq!(node.closed(), [(ada, CloseCode::Unauthorized)]);
+}
+
+#[test]
+fn r37_revocation_ends_the_session_and_spares_the_excepted_one() {
+    let mut node = Node::new();
+    let (ada, bob) = (node.online(ADA, View::default()), node.online(BOB, View::default()));
+    let revoke = |node: &mut Node, revocation| {
+        node.shard.on_signals(&[Signal::Revoked(revocation)], node.now, &mut node.actions);
+        node.closed()
+    };
+    let spared = Revocation::User { user: BOB, except: Some(SessionId(2)) };
+    assert_eq!(revoke(&mut node, spared), []);
+    let all = Revocation::User { user: BOB, except: None };
+    assert_eq!(revoke(&mut node, all), [(bob, CloseCode::Unauthorized)]);
+    let session = Revocation::Session(SessionId(1));
+    assert_eq!(revoke(&mut node, session), [(ada, CloseCode::Unauthorized)]);
+}
+
+#[test]
+fn r39_drain_answers_what_is_in_flight_refuses_the_rest_and_closes_in_slots() {
+    let mut node = Node::new();
+    let (ada, bob) = (node.online(ADA, View::default()), node.online(BOB, View::default()));
+    node.publish(ada, direct(), 1);
+    let (ticket, _) = node.appends().remove(0);
+    node.shard.on_drain_begin(2_000, node.now, &mut node.actions);
+    node.publish(bob, direct(), 1);
+    let frames = node.read(bob);
+    assert_eq!((kinds(&frames), &frames[1]["code"]), (vec!["goaway", "error"], &"draining".into()));
+    node.pass(2_000);
+    assert_eq!(node.closed(), [(bob, CloseCode::ServiceRestart)]);
+    node.verdict(ticket, Verdict::Stored { seq: 1, pos: Pos::new(1, 1), ts: 5 });
+    node.pass(100);
+    assert_eq!(node.closed(), [(ada, CloseCode::ServiceRestart)]);
+    assert_eq!(kinds(&node.read(ada)), ["goaway", "ack"]);
+}
+
+#[test]
+fn a_late_call_for_a_closed_connection_does_not_hit_its_successor() {
+    let mut node = Node::new();
+    let ada = node.online(ADA, View::default());
+    node.shard.on_disconnect(ada, node.now);
+    let bob = node.online(BOB, View::default());
+    assert_eq!(ada.0 as u32, bob.0 as u32, "same slot");
+    node.say(ada, "{\"type\":\"ping\"}");
+    node.shard.on_disconnect(ada, node.now);
+    assert!(node.read(bob).is_empty());
+    assert_eq!(node.shard.n_connections(), 1);
+}
