@@ -1,0 +1,120 @@
+/** Every page at two sizes, dark and light: no overflow, no layout jump, axe finds nothing. And the size of the script. */
+
+import { gzipSync } from 'node:zlib';
+import AxeBuilder from '@axe-core/playwright';
+import { expect, type Page, test } from '@playwright/test';
+import { bubble, newPerson, say, talkTo } from './people';
+
+const SIZES = [
+  { width: 390, height: 844 },
+  { width: 1440, height: 900 },
+];
+const SCRIPT_MAX = 200 * 1024;
+const CLS_MAX = 0.02;
+const LINK = `https://example.org/${'a-very-long-path/'.repeat(12)}`;
+
+type Shift = PerformanceEntry & { value: number; hadRecentInput: boolean };
+
+async function observeShifts(page: Page): Promise<void> {
+  await page.addInitScript(() => {
+    const state = window as unknown as { shift: number };
+    state.shift = 0;
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries() as Shift[]) {
+        if (!entry.hadRecentInput) state.shift += entry.value;
+      }
+    }).observe({ type: 'layout-shift', buffered: true });
+  });
+}
+
+async function check(page: Page, name: string): Promise<void> {
+  await test.step(name, async () => {
+    await expect(page.locator('[aria-busy="true"], .skeleton')).toHaveCount(0);
+    const wide = await page.evaluate(() =>
+      [document.documentElement, ...document.querySelectorAll('body *')]
+        .filter((element) => element.scrollWidth > 0 && !element.closest('.visually-hidden, pre, .sections nav'))
+        .filter((element) => element.getBoundingClientRect().right > innerWidth + 1)
+        .map((element) => `${element.tagName}.${element.className}`),
+    );
+    expect(wide, `${name}: wider than the window`).toEqual([]);
+    const shift = await page.evaluate(() => (window as unknown as { shift: number }).shift);
+    expect(shift, `${name}: layout shift`).toBeLessThan(CLS_MAX);
+    const { violations } = await new AxeBuilder({ page }).analyze();
+    const found = violations.map(
+      (one) => `${one.id}: ${one.nodes.map((node) => node.html.slice(0, 200)).join(' | ')}`,
+    );
+    expect(found, `${name}: axe`).toEqual([]);
+  });
+}
+
+for (const viewport of SIZES) {
+  for (const colorScheme of ['light', 'dark'] as const) {
+    test(`pages at ${viewport.width}×${viewport.height}, ${colorScheme}`, async ({ browser }) => {
+      test.setTimeout(240_000);
+      const options = { viewport, colorScheme, reducedMotion: 'reduce' as const };
+      const visitor = await browser.newContext(options);
+      const stranger = await visitor.newPage();
+      await observeShifts(stranger);
+      for (const path of ['/login', '/register']) {
+        await stranger.goto(path);
+        await stranger.getByLabel('Username').waitFor();
+        await check(stranger, path);
+      }
+      await visitor.close();
+
+      const ada = await newPerson(browser, 'ada', options);
+      const bob = await newPerson(browser, 'bob');
+      const { page } = ada;
+      await observeShifts(page);
+      await page.goto('/');
+      await page.getByText('No conversations yet').waitFor();
+      await check(page, 'empty list');
+      await talkTo(page, bob.name);
+      const place = new URL(page.url()).pathname;
+      await say(page, 'Hello');
+      await say(page, '**Bold** and `code`', 'Bold and code');
+      await say(page, LINK);
+      await say(page, '```\nlet x = 1;\n```', 'let x = 1;');
+      await say(page, '> quoted\nanswer', 'answer');
+      await say(page, '🎉');
+      const paths = ['', '?side=people', '?side=search&q=hello'].map((query) => `/${query}`);
+      paths.push(place, `${place}?details`, '/admin', '/join/nothing');
+      for (const section of ['profile', 'appearance', 'notifications', 'privacy', 'sessions', 'account']) {
+        paths.push(`/settings/${section}`);
+      }
+      for (const path of paths) {
+        await page.goto(path);
+        await expect(page.locator('.shell')).toBeVisible();
+        await page.waitForLoadState('networkidle');
+        await check(page, path);
+      }
+      await page.goto(place);
+      await bubble(page, 'Hello').first().click({ button: 'right' });
+      await check(page, 'message menu');
+      await page.keyboard.press('Escape');
+      await page.getByRole('button', { name: 'Emoji' }).click();
+      await page.getByRole('searchbox', { name: 'Find emoji' }).waitFor();
+      await check(page, 'emoji');
+      await page.goto('/');
+      await page.getByRole('button', { name: 'New group' }).first().click();
+      await check(page, 'new group');
+      await ada.context.close();
+      await bob.context.close();
+    });
+  }
+}
+
+test('the first load has at most 200 KB of script', async ({ browser }) => {
+  const ada = await newPerson(browser, 'ada');
+  const sizes: Promise<number>[] = [];
+  ada.page.on('response', (response) => {
+    if (response.request().resourceType() !== 'script') return;
+    sizes.push(response.body().then((body) => gzipSync(body).length));
+  });
+  await ada.page.goto('/');
+  await ada.page.getByText('No conversations yet').waitFor();
+  const total = (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
+  expect(total).toBeGreaterThan(0);
+  expect(total).toBeLessThanOrEqual(SCRIPT_MAX);
+  await ada.context.close();
+});
