@@ -34,6 +34,8 @@ test('offline in the middle of sending, a reload, a closed tab: each message onc
   await ada.page.reload();
   await expect(bubble(bob.page, 'no 5')).toBeVisible({ timeout: 40_000 });
 
+  await expect(bubble(ada.page, 'no 5')).toBeVisible();
+
   // Written offline, then the tab is closed; another tab adopts what was left.
   await ada.context.setOffline(true);
   await say(ada.page, 'no 6');

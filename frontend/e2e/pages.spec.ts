@@ -32,7 +32,10 @@ async function check(page: Page, name: string): Promise<void> {
     await expect(page.locator('[aria-busy="true"], .skeleton')).toHaveCount(0);
     const wide = await page.evaluate(() =>
       [document.documentElement, ...document.querySelectorAll('body *')]
-        .filter((element) => element.scrollWidth > 0 && !element.closest('.visually-hidden, pre, .sections nav'))
+        .filter(
+          (element) =>
+            element.scrollWidth > 0 && !element.closest('.visually-hidden, pre, .sections nav'),
+        )
         .filter((element) => element.getBoundingClientRect().right > innerWidth + 1)
         .map((element) => `${element.tagName}.${element.className}`),
     );
@@ -79,7 +82,14 @@ for (const viewport of SIZES) {
       await say(page, '🎉');
       const paths = ['', '?side=people', '?side=search&q=hello'].map((query) => `/${query}`);
       paths.push(place, `${place}?details`, '/admin', '/join/nothing');
-      for (const section of ['profile', 'appearance', 'notifications', 'privacy', 'sessions', 'account']) {
+      for (const section of [
+        'profile',
+        'appearance',
+        'notifications',
+        'privacy',
+        'sessions',
+        'account',
+      ]) {
         paths.push(`/settings/${section}`);
       }
       for (const path of paths) {

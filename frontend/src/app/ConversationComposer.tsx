@@ -12,6 +12,8 @@ import { toast } from '../ui/Toasts';
 import type { Focus } from './useConversation';
 
 type Props = {
+  id: string;
+  /** Null until the list of conversations is there. */
   conversation: Conversation | null;
   title: string;
   viewer: Viewer;
@@ -24,6 +26,7 @@ const DRAFT_EVERY_MS = 800;
 
 /** The composer of one conversation: sends, edits, and keeps the draft. */
 export function ConversationComposer({
+  id,
   conversation,
   title,
   viewer,
@@ -33,7 +36,6 @@ export function ConversationComposer({
   onEdited,
 }: Props) {
   const chat = useChat();
-  const id = conversation?.id ?? '';
   const group = conversation?.kind === 'group';
   const members = useMembers(id, group === true);
   const people = useMemo(

@@ -71,6 +71,7 @@ export function ConversationPage({ me, route }: Props) {
         ) : null}
         <TypingLine conversation={route.id} />
         <ConversationComposer
+          id={route.id}
           conversation={conversation}
           title={title}
           viewer={page.viewer}
