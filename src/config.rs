@@ -4,63 +4,19 @@
 //! Talks to: the settings file. Start reading at: [`Settings::resolve`].
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr},
     path::PathBuf,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser};
 use serde::{Deserialize, Serialize};
 
 /// WebChat: a chat for everyone on one machine, in one process.
 #[derive(Debug, Parser)]
-#[command(name = "webchat", version, about, args_conflicts_with_subcommands = true)]
+#[command(name = "webchat", version, about)]
 pub(crate) struct Cli {
-    #[command(subcommand)]
-    pub(crate) command: Option<Offline>,
     #[command(flatten)]
     pub(crate) options: Options,
-}
-
-/// Commands that work on a data folder while no server uses it.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Offline {
-    /// Creates users with tokens, for load tests. The instance is then for testing only, and warns at start.
-    SeedUsers {
-        /// The data folder.
-        #[arg(long, default_value = "data")]
-        data: PathBuf,
-        /// How many users.
-        #[arg(long)]
-        count: u32,
-        /// Where to write `user_id session socket_token expires_at_ms`, a line per user.
-        #[arg(long)]
-        tokens: PathBuf,
-        /// Groups that each user is in.
-        #[arg(long, default_value_t = 0)]
-        groups_per_user: u32,
-        /// Members of each such group.
-        #[arg(long, default_value_t = 4)]
-        group_size: u32,
-        /// Hours that the tokens are good for.
-        #[arg(long, default_value_t = 12)]
-        hours: u64,
-    },
-    /// Administration without the page.
-    #[command(subcommand)]
-    Admin(Admin),
-}
-
-/// `webchat admin …`
-#[derive(Debug, Subcommand)]
-pub(crate) enum Admin {
-    /// Sets a new password, ends the person's sessions, and prints it.
-    ResetPassword {
-        /// The data folder.
-        #[arg(long, default_value = "data")]
-        data: PathBuf,
-        /// User name.
-        username: String,
-    },
 }
 
 /// Options of the server. Each one also as `WEBCHAT_…` in the environment and in the TOML file.
@@ -96,12 +52,6 @@ pub(crate) struct Options {
     /// Prints the settings in force as TOML, and ends.
     #[arg(long)]
     pub(crate) print_config: bool,
-    /// Fills an empty workspace with people and talk.
-    #[arg(long)]
-    pub(crate) demo: bool,
-    /// Logs as JSON lines.
-    #[arg(long, env = "WEBCHAT_LOG_JSON")]
-    pub(crate) log_json: bool,
 }
 
 /// Everything resolved. The same names as in the file.
@@ -149,7 +99,8 @@ impl Settings {
             Some(path) => {
                 let text = std::fs::read_to_string(path)
                     .map_err(|error| anyhow::anyhow!("cannot read {}: {error}", path.display()))?;
-                toml::from_str(&text).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?
+                toml::from_str(&text)
+                    .map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?
             }
             None => Self::default(),
         };
@@ -187,42 +138,15 @@ impl Settings {
         for origin in &self.origins {
             let rest = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
             if !rest.is_some_and(|host| !host.is_empty() && !host.contains('/')) {
-                problems.push(format!("origin {origin:?}: give scheme and host only, such as https://chat.example.org"));
+                problems.push(format!(
+                    "origin {origin:?}: give scheme and host only, such as https://chat.example.org"
+                ));
             }
         }
         if self.shards > 256 {
             problems.push(format!("shards = {}: at most 256", self.shards));
         }
         problems
-    }
-
-    /// Where the page, the api and the socket are served.
-    pub(crate) fn public_address(&self) -> SocketAddr {
-        SocketAddr::new(self.listen, self.port)
-    }
-
-    /// Where metrics and health are served: never public.
-    pub(crate) fn admin_address(&self) -> SocketAddr {
-        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.admin_port)
-    }
-
-    /// Whether browsers reach us over https, so that cookies can be `Secure`.
-    pub(crate) fn secure(&self) -> bool {
-        self.behind_proxy
-    }
-
-    /// Shard threads to start.
-    pub(crate) fn n_shards(&self) -> usize {
-        if self.shards > 0 { self.shards } else { std::thread::available_parallelism().map_or(1, usize::from) }
-    }
-
-    /// The origins that pages may come from, given the port that was really bound.
-    pub(crate) fn allowed_origins(&self, port: u16) -> Vec<String> {
-        if self.origins.is_empty() {
-            ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("http://{host}:{port}")).to_vec()
-        } else {
-            self.origins.clone()
-        }
     }
 }
 
@@ -238,8 +162,7 @@ mod tests {
     #[test]
     fn the_defaults_are_private() {
         let settings = parse(&[]).unwrap();
-        assert!(settings.public_address().ip().is_loopback() && settings.admin_address().ip().is_loopback());
-        assert_eq!(settings.allowed_origins(8080)[0], "http://localhost:8080");
+        assert!(settings.listen.is_loopback() && settings.origins.is_empty());
     }
 
     #[test]
@@ -247,8 +170,15 @@ mod tests {
         let refused = parse(&["--listen", "0.0.0.0"]).unwrap_err().to_string();
         assert!(refused.contains("--behind-proxy"), "{refused}");
         assert!(parse(&["--listen", "0.0.0.0", "--behind-proxy"]).is_err(), "needs an origin");
-        let good = parse(&["--listen", "0.0.0.0", "--behind-proxy", "--origin", "https://chat.example.org"]).unwrap();
-        assert!(good.secure());
+        let good = parse(&[
+            "--listen",
+            "0.0.0.0",
+            "--behind-proxy",
+            "--origin",
+            "https://chat.example.org",
+        ])
+        .unwrap();
+        assert!(good.behind_proxy);
     }
 
     #[test]

@@ -1,0 +1,92 @@
+//! The api's own metrics (OPS.md §4, `api_*`).
+//!
+//! Owns: a recorder of its own, so that an all-in-one process has no second global one; the text for `/metrics`.
+//! Never does: labels that grow with users or conversations (routes are templates). Talks to: metrics.
+//! Start reading at: [`Metrics`].
+
+use std::sync::Arc;
+
+use metrics::{Key, Label, Level, Metadata, Recorder};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+/// Buckets of every duration, in seconds.
+const SECONDS: [f64; 13] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+static METADATA: Metadata<'static> = Metadata::new("api", Level::INFO, None);
+
+/// Counts and times. Cheap to clone.
+#[derive(Clone)]
+pub struct Metrics {
+    recorder: Arc<PrometheusRecorder>,
+    handle: PrometheusHandle,
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let builder = PrometheusBuilder::new().set_buckets(&SECONDS);
+        let recorder =
+            builder.expect("invariant: the list of buckets is not empty").build_recorder();
+        recorder.describe_counter(
+            "api_http_requests_total".into(),
+            None,
+            "requests by route template, method and status".into(),
+        );
+        recorder.describe_histogram(
+            "api_http_request_duration_seconds".into(),
+            None,
+            "time to the head of the answer, by route template".into(),
+        );
+        recorder.describe_counter(
+            "api_messages_appended_total".into(),
+            None,
+            "durable events appended through http, by kind and result".into(),
+        );
+        let handle = recorder.handle();
+        Self { recorder: Arc::new(recorder), handle }
+    }
+}
+
+impl Metrics {
+    /// One answered request.
+    pub fn request(&self, route: &str, method: &str, status: u16, seconds: f64) {
+        let route = Label::new("route", route.to_owned());
+        let labels = vec![
+            route.clone(),
+            Label::new("method", method.to_owned()),
+            Label::new("code", status.to_string()),
+        ];
+        let key = Key::from_parts("api_http_requests_total", labels);
+        self.recorder.register_counter(&key, &METADATA).increment(1);
+        let key = Key::from_parts("api_http_request_duration_seconds", vec![route]);
+        self.recorder.register_histogram(&key, &METADATA).record(seconds);
+    }
+
+    /// One envelope with its outcome.
+    pub fn appended(&self, kind: &'static str, result: &'static str) {
+        let labels = vec![Label::new("kind", kind), Label::new("result", result)];
+        let key = Key::from_parts("api_messages_appended_total", labels);
+        self.recorder.register_counter(&key, &METADATA).increment(1);
+    }
+
+    /// For other parts of the api that record through the macros of `metrics`.
+    pub fn recorder(&self) -> &PrometheusRecorder {
+        &self.recorder
+    }
+
+    /// Folds histogram samples into buckets; they pile up unless somebody does this now and then.
+    pub fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+
+    /// The text format 0.0.4.
+    pub fn render(&self) -> String {
+        self.handle.render()
+    }
+}
