@@ -1,13 +1,11 @@
 //! Developer commands: `cargo xtask …`. What is longer than a few lines of shell lives here.
 //!
-//! Owns: the order of the test run, tidy, conformance, browser tests, long campaigns. Never does: product work.
-//! Talks to: cargo, npm, the built binaries. Start reading at: [`Task`].
+//! Owns: the order of the test run, tidy, conformance. Never does: product work.
+//! Talks to: cargo, npm, the codec's echo server. Start reading at: [`Task`].
 
-mod browser;
 mod conformance;
 mod deps;
 mod report;
-mod server;
 mod steps;
 mod tidy;
 
@@ -25,29 +23,6 @@ enum Task {
     Tidy,
     /// The Autobahn core cases against the codec.
     Conformance,
-    /// Browser tests against the real server.
-    E2e {
-        /// Only specs whose path contains this.
-        filter: Option<String>,
-    },
-    /// The long kill test: the real process, killed at random moments.
-    Kill {
-        /// How many times.
-        #[arg(long, default_value_t = 30)]
-        kills: u32,
-        /// Connections that send all the while.
-        #[arg(long, default_value_t = 200)]
-        connections: u32,
-    },
-    /// The long simulator campaign.
-    Sim {
-        /// How many seeds.
-        #[arg(long, default_value_t = 10_000)]
-        seeds: u64,
-        /// The first one.
-        #[arg(long, default_value_t = 1)]
-        from: u64,
-    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -57,8 +32,5 @@ fn main() -> anyhow::Result<()> {
         Task::Check => steps::check(),
         Task::Tidy => tidy::run().finish(),
         Task::Conformance => conformance::run()?.finish(),
-        Task::E2e { filter } => browser::run(filter.as_deref())?.finish(),
-        Task::Kill { kills, connections } => steps::kill(kills, connections),
-        Task::Sim { seeds, from } => steps::simulate(from, seeds),
     }
 }

@@ -141,3 +141,35 @@ impl Batch {
         self.events.iter().map(|e| e.envelope.cost()).sum::<usize>() + 64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use protocol::Role;
+
+    use super::*;
+
+    #[test]
+    fn r24_membership_changes_name_the_first_seq_that_each_person_may_see() {
+        let key = Key {
+            conversation: ConversationId::group(9),
+            user: UserId(1),
+            producer: Producer(1),
+            no: 1,
+        };
+        let changes = |kind, body: &'static str| {
+            let envelope = Envelope::new(key, 0, kind, Bytes::from_static(body.as_bytes()));
+            let logged = Logged { seq: 7, ordinal: 0, envelope };
+            logged
+                .membership_changes()
+                .iter()
+                .map(|c| (c.user.0, c.role, c.since))
+                .collect::<Vec<_>>()
+        };
+        let joins = r#"{"changes":[{"user":"0000000000000002","role":"member"},{"user":"0000000000000003","role":"admin","since":1},{"user":"0000000000000004","role":null}]}"#;
+        let expected = [(2, Some(Role::Member), 7), (3, Some(Role::Admin), 1), (4, None, 7)];
+        assert_eq!(changes(EventKind::Member, joins), expected);
+        let born = r#"{"members":[{"user":"0000000000000001","role":"owner"}]}"#;
+        assert_eq!(changes(EventKind::Created, born), [(1, Some(Role::Owner), 1)]);
+        assert!(changes(EventKind::Message, joins).is_empty());
+    }
+}

@@ -3,6 +3,8 @@
 //! Owns: reading `fixtures/*.json`. Never does: talk to a server. Talks to: `protocol`; `wire.test.ts` reads the same files.
 //! Start reading at: the first test.
 
+#![expect(clippy::unwrap_used, reason = "a fixture that cannot be read fails the test")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{
