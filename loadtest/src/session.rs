@@ -395,6 +395,17 @@ mod tests {
     }
 
     #[test]
+    fn r16_an_ack_moves_no_position_and_the_event_behind_it_does() {
+        let (mut session, mut out) = (session(), Vec::new());
+        session.publish(conversation(), 60, 0, 0, &mut out);
+        answer(&mut session, "ack", 1, r#""epoch":1,"seq":2"#);
+        assert_eq!(session.position(conversation()), 0);
+        event(&mut session, 1);
+        event(&mut session, 2);
+        assert_eq!(session.position(conversation()), 2);
+    }
+
+    #[test]
     fn a_pending_lives_until_it_is_persisted_and_is_sent_again_after_a_loss() {
         let (mut session, mut out) = (session(), Vec::new());
         for _ in 0..3 {
