@@ -209,6 +209,9 @@ pub trait Log: Send + Sync + std::fmt::Debug {
     /// Drops what is at or below `upto`. Refuses above W − retention.
     fn trim(&self, partition: Partition, upto: Pos) -> BoxFuture<'_, Result<(), LogError>>;
 
+    /// W − retention: the highest position that [`Log::trim`] takes now.
+    fn trimmable(&self, partition: Partition) -> BoxFuture<'_, Result<Pos, LogError>>;
+
     /// After `OldId`: installs what the archive knows of a producer, if the log still knows nothing (compare-and-set).
     fn install(
         &self,

@@ -15,6 +15,9 @@ pub type ProducerKey = (ConversationId, UserId, Producer);
 
 type Map<K, V> = HashMap<K, V, RandomState>;
 
+/// Producers of one generation; one more starts the next early. 200,000 × (24 × 32 + 100) B = 174 MB at the very worst.
+pub const PRODUCERS_MAX: usize = 200_000;
+
 /// A switch that a test throws to prove that the suites notice. Product code never does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mutation {
@@ -25,6 +28,12 @@ pub enum Mutation {
     DedupeOff,
     /// Takes envelopes whatever membership they were authorised under.
     MverUnchecked,
+    /// Answers before the record is written.
+    AckBeforeAppend,
+    /// A follower steps over what is missing.
+    GapUnchecked,
+    /// Trim takes any position.
+    TrimUnchecked,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -97,6 +106,11 @@ impl Sequencer {
         if !self.old.contains_key(&key) {
             self.young.entry(key).or_insert(Remembered { state, n: 0 });
         }
+    }
+
+    /// Whether anything is known of a producer; if not, and its conversation exists, the archive may know it.
+    pub fn knows_producer(&self, key: &ProducerKey) -> bool {
+        self.producer(key).is_some()
     }
 
     fn producer(&self, key: &ProducerKey) -> Option<&ProducerState> {
@@ -224,10 +238,11 @@ impl Sequencer {
         }
     }
 
-    /// Starts a new generation every [`limits::DEDUPE_MS`]. What is dropped is older than that **and** wholly at or below W;
+    /// Starts a new generation every [`limits::DEDUPE_MS`], or at [`PRODUCERS_MAX`]. What is dropped is wholly at or below W:
     /// the archive answers for it. Until W has passed the old generation, nothing is dropped.
     pub fn rotate(&mut self, now_ms: u64, watermark: Pos) {
-        let due = now_ms.saturating_sub(self.rotated_ms) >= limits::DEDUPE_MS;
+        let due = now_ms.saturating_sub(self.rotated_ms) >= limits::DEDUPE_MS
+            || self.young.len() >= PRODUCERS_MAX;
         let stored = |n: u64| n <= watermark.n;
         if !due || !self.old.values().all(|remembered| stored(remembered.n)) {
             return;

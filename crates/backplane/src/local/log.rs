@@ -20,11 +20,15 @@ use super::{
 };
 use crate::{
     Admitted, AppendError, Appender, Archive, Batch, BoxFuture, Envelope, Follower, Lease, Log,
-    LogError, LogInfo, Partition, ProducerState, ReadError, Verdict, sequencer::Sequencer,
+    LogError, LogInfo, Partition, ProducerState, ReadError, Verdict,
+    sequencer::{Mutation, Sequencer},
 };
 
 /// Retry hint when the queue is full or the writer is gone.
 const RETRY_QUEUE_MS: u64 = 50;
+/// Bytes ([`Envelope::cost`]) of one append. The writer stops draining at one batch's worth, so a record holds at most
+/// 256 + 512 KiB and stays below the 1 MiB that a reader reads at once.
+const APPEND_BYTES_MAX: usize = 2 * limits::BATCH_BYTES_MAX;
 
 /// The durable log of one process. Dropping the last clone of it and its appenders ends its threads.
 #[derive(Clone)]
@@ -74,8 +78,13 @@ impl LocalLog {
             sequencer.mutate(options.mutation);
         }
         let (end, end_seen) = watch::channel(recovered.last_n);
-        let shared =
-            Arc::new(Shared::new(recovered.segments, end_seen, stored.n, options.recent_bytes_max));
+        let shared = Arc::new(Shared::new(
+            recovered.segments,
+            end_seen,
+            stored.n,
+            options.recent_bytes_max,
+            options.mutation,
+        ));
         let (requests, queue) = mpsc::sync_channel(options.queue_max);
         let writer = Writer {
             shared: Arc::clone(&shared),
@@ -99,14 +108,13 @@ impl LocalLog {
         Pos::new(EPOCH, n)
     }
 
+    fn floor(&self) -> u64 {
+        let Options { retention_ms, retention_bytes, clock, .. } = &self.options;
+        self.shared.retention_floor(clock(), *retention_ms, *retention_bytes)
+    }
+
     fn trim_now(&self, upto: Pos) -> Result<(), LogError> {
-        let now = (self.options.clock)();
-        let floor = self.shared.retention_floor(
-            now,
-            self.options.retention_ms,
-            self.options.retention_bytes,
-        );
-        if upto.n > floor {
+        if upto.n > self.floor() && self.options.mutation != Mutation::TrimUnchecked {
             return Err(LogError::Refused("trim above W − retention"));
         }
         for segment in self.shared.trim(upto.n) {
@@ -180,6 +188,10 @@ impl Log for LocalLog {
         ready(self.trim_now(upto))
     }
 
+    fn trimmable(&self, _: Partition) -> BoxFuture<'_, Result<Pos, LogError>> {
+        ready(Ok(Self::pos(self.floor())))
+    }
+
     fn install(
         &self,
         conversation: ConversationId,
@@ -227,6 +239,11 @@ impl Appender for LocalAppender {
         envelopes: &'a [Envelope],
     ) -> BoxFuture<'a, Result<Vec<Verdict>, AppendError>> {
         Box::pin(async move {
+            let bytes: usize = envelopes.iter().map(Envelope::cost).sum();
+            if bytes > APPEND_BYTES_MAX {
+                tracing::error!(bytes, "an append is larger than the caps that info() names");
+                return Err(AppendError::NotStored { retry_after_ms: RETRY_QUEUE_MS });
+            }
             let (answer, verdicts) = oneshot::channel();
             let request = Request::Append(envelopes.to_vec(), answer);
             if self.requests.try_send(request).is_err() {

@@ -29,12 +29,13 @@ pub struct Faults {
     pub swallow_sync: AtomicBool,
     /// Syncs fail.
     pub fail_sync: AtomicBool,
-    /// Bytes that may still be written before the disk is full; `u64::MAX` = never.
+    /// Bytes that may still be written before the disk is full; `u64::MAX` = never. What fits of a write is written.
     pub room: AtomicU64,
     /// Syncs done.
     pub syncs: AtomicU64,
-    /// Raised by a crash: files of before are dead, as a killed process's are.
-    generation: AtomicU64,
+    /// Raised by a crash: files of before are dead, as a killed process's are. Held through every operation of a file, so
+    /// that a sync is wholly before a crash or does not happen.
+    generation: Mutex<u64>,
 }
 
 /// The folder. Clones share it, as two runs of a process share a disk.
@@ -66,7 +67,8 @@ impl Default for MemoryDisk {
 impl MemoryDisk {
     /// Power loss: only what was synced is left. Whoever had files open can no longer write.
     pub fn crash(&self) {
-        self.faults.generation.fetch_add(1, SeqCst);
+        let mut generation = lock(&self.faults.generation);
+        *generation += 1;
         let kept = lock(&self.durable_names).clone();
         for content in kept.values() {
             let durable = lock(&content.durable).clone();
@@ -86,7 +88,7 @@ impl MemoryDisk {
     }
 
     fn file(&self, content: Arc<Content>) -> Arc<dyn DiskFile> {
-        let generation = self.faults.generation.load(SeqCst);
+        let generation = *lock(&self.faults.generation);
         Arc::new(MemoryFile { content, faults: Arc::clone(&self.faults), generation })
     }
 }
@@ -104,7 +106,7 @@ impl Drop for Locked {
 
 impl Disk for MemoryDisk {
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
-        let generation = self.faults.generation.load(SeqCst);
+        let generation = *lock(&self.faults.generation);
         let mut holder = lock(&self.locked);
         if holder.is_some() {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -162,9 +164,10 @@ struct MemoryFile {
 }
 
 impl MemoryFile {
-    fn alive(&self) -> io::Result<()> {
-        if self.faults.generation.load(SeqCst) == self.generation {
-            Ok(())
+    fn alive(&self) -> io::Result<MutexGuard<'_, u64>> {
+        let generation = lock(&self.faults.generation);
+        if *generation == self.generation {
+            Ok(generation)
         } else {
             Err(io::Error::other("the process that opened this file was killed"))
         }
@@ -173,7 +176,7 @@ impl MemoryFile {
 
 impl DiskFile for MemoryFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.alive()?;
+        let _alive = self.alive()?;
         let content = lock(&self.content.volatile);
         let begin = (offset as usize).min(content.len());
         let count = buffer.len().min(content.len() - begin);
@@ -182,25 +185,25 @@ impl DiskFile for MemoryFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.alive()?;
+        let _alive = self.alive()?;
+        // Zeros go over zeros that are there: they need no room.
+        let needed = if bytes.iter().all(|byte| *byte == 0) { 0 } else { bytes.len() as u64 };
         let room = self.faults.room.load(SeqCst);
+        let fits = if needed <= room { bytes.len() } else { room as usize };
         if room != u64::MAX {
-            if room < bytes.len() as u64 {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-            self.faults.room.store(room - bytes.len() as u64, SeqCst);
+            self.faults.room.store(room.saturating_sub(needed), SeqCst);
         }
         let mut content = lock(&self.content.volatile);
-        let end = offset as usize + bytes.len();
+        let end = offset as usize + fits;
         if content.len() < end {
             content.resize(end, 0);
         }
-        content[offset as usize..end].copy_from_slice(bytes);
-        Ok(())
+        content[offset as usize..end].copy_from_slice(&bytes[..fits]);
+        if fits == bytes.len() { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.alive()?;
+        let _alive = self.alive()?;
         if self.faults.fail_sync.load(SeqCst) {
             return Err(io::Error::other("sync failed"));
         }
@@ -213,7 +216,7 @@ impl DiskFile for MemoryFile {
     }
 
     fn len(&self) -> io::Result<u64> {
-        self.alive()?;
+        let _alive = self.alive()?;
         Ok(lock(&self.content.volatile).len() as u64)
     }
 }

@@ -19,7 +19,7 @@ use super::{
     EPOCH,
     segment::{READ_BYTES, Record, Segment, decode_record},
 };
-use crate::{Batch, BoxFuture, Follower, Gap, ReadError};
+use crate::{Batch, BoxFuture, Follower, Gap, ReadError, sequencer::Mutation};
 
 /// The newest batches, without a gap up to the end.
 #[derive(Debug, Default)]
@@ -42,6 +42,7 @@ pub(super) struct Shared {
     pub(super) lease: AtomicU64,
     /// Number of the last durable batch. The sender is the writer's; when it is gone, followers end.
     end: watch::Receiver<u64>,
+    mutation: Mutation,
 }
 
 fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
@@ -58,6 +59,7 @@ impl Shared {
         end: watch::Receiver<u64>,
         stored: u64,
         recent_bytes_max: usize,
+        mutation: Mutation,
     ) -> Self {
         let trimmed = segments.first().map_or(*end.borrow(), |first| first.base_n - 1);
         Self {
@@ -68,6 +70,7 @@ impl Shared {
             watermark: AtomicU64::new(stored),
             lease: AtomicU64::new(0),
             end,
+            mutation,
         }
     }
 
@@ -175,7 +178,9 @@ impl Shared {
         for segment in segments.iter().rev() {
             let mut above = segment.end;
             for mark in segment.marks.iter().rev() {
-                behind += above.saturating_sub(mark.offset);
+                if mark.n <= watermark {
+                    behind += above.saturating_sub(mark.offset);
+                }
                 above = mark.offset;
                 let old = mark.ts.saturating_add(retention_ms) < now_ms;
                 if mark.n <= watermark && (old || behind > retention_bytes) {
@@ -232,6 +237,11 @@ impl Follower for LocalFollower {
                         self.end.changed().await.map_err(|_| Gap::Closed)?
                     }
                     Ok(batches) => self.ahead = batches.into(),
+                    Err(ReadError::Trimmed { first })
+                        if self.shared.mutation == Mutation::GapUnchecked =>
+                    {
+                        self.after = first.n - 1;
+                    }
                     Err(ReadError::Trimmed { first }) => return Err(Gap::Trimmed { first }),
                     Err(ReadError::Unavailable(_)) => return Err(Gap::Closed),
                 }

@@ -183,7 +183,8 @@ pub(super) fn recover(
         }
         let mut segment = Segment { name, base_n, file, marks: Vec::new(), end: HEADER_BYTES };
         let bad = scan(&mut segment, &bytes, &mut last_n, &mut replay);
-        if bad && (!is_last || good_record_follows(&bytes, segment.end, last_n)) {
+        // Zeros are the end only if nothing good stands behind them: a lost sector is zeros, too.
+        if (bad && !is_last) || good_record_follows(&bytes, segment.end, last_n) {
             return Err(LocalError::Corrupt { segment: segment.name, offset: segment.end });
         }
         if is_last {

@@ -18,11 +18,11 @@ use super::{
     EPOCH, Options,
     disk::{Disk, DiskFile},
     reader::Shared,
-    segment::{HEADER_BYTES, Segment, encode_header, encode_record, name_of},
+    segment::{HEADER_BYTES, RECORD_BYTES, Segment, encode_header, encode_record, name_of},
 };
 use crate::{
-    AppendError, Archive, Batch, Envelope, ProducerState, Verdict,
-    sequencer::{ProducerKey, Sequencer},
+    AppendError, Archive, ArchiveError, Batch, Envelope, ProducerState, Verdict,
+    sequencer::{Mutation, ProducerKey, Sequencer},
 };
 
 /// Retry hints, in milliseconds.
@@ -117,10 +117,24 @@ impl Writer {
                     next = self.requests.try_recv().ok();
                 }
             }
-            if !group.answers.is_empty() {
+            if self.options.mutation == Mutation::AckBeforeAppend {
+                self.answer_early(&mut group);
+            }
+            if !group.envelopes.is_empty() {
                 let result = self.write(&group.envelopes);
                 group.answer(result);
             }
+        }
+    }
+
+    /// The mutant *ack before append*: answers what it is about to do, and does it a little later.
+    fn answer_early(&mut self, group: &mut Group) {
+        if self.load(&group.envelopes).is_ok() {
+            let pos = Pos::new(EPOCH, self.end.borrow().wrapping_add(1));
+            let plan = self.sequencer.plan(&group.envelopes, pos, self.last_ts);
+            let early = Group { answers: std::mem::take(&mut group.answers), ..Group::default() };
+            early.answer(Ok(plan.verdicts));
+            std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }
 
@@ -128,7 +142,7 @@ impl Writer {
         if self.failed {
             return Err(AppendError::Unknown);
         }
-        self.load_heads(envelopes)?;
+        self.load(envelopes)?;
         let now = (self.options.clock)();
         let watermark =
             Pos::new(EPOCH, self.shared.watermark.load(std::sync::atomic::Ordering::SeqCst));
@@ -148,20 +162,34 @@ impl Writer {
         Ok(verdicts)
     }
 
-    /// Asks the archive for conversations that are not known. What it does not know either stays unknown.
-    fn load_heads(&mut self, envelopes: &[Envelope]) -> Result<(), AppendError> {
+    fn load(&mut self, envelopes: &[Envelope]) -> Result<(), AppendError> {
+        self.load_unknown(envelopes).map_err(|error| {
+            tracing::warn!(%error, "cannot ask for a conversation or a producer");
+            AppendError::NotStored { retry_after_ms: RETRY_ARCHIVE_MS }
+        })
+    }
+
+    /// Asks the archive for conversations and producers that are not known. What it does not know either stays unknown.
+    /// A producer's first publish is asked for, too: it may be a late re-send of one that was forgotten (R11).
+    fn load_unknown(&mut self, envelopes: &[Envelope]) -> Result<(), ArchiveError> {
+        let mut asked: Vec<ProducerKey> = Vec::new();
         for envelope in envelopes {
             let conversation = envelope.conversation;
-            if self.sequencer.knows(conversation) {
+            if !self.sequencer.knows(conversation) {
+                let Some(head) = self.runtime.block_on(self.archive.head(conversation))? else {
+                    continue;
+                };
+                self.sequencer.seed(conversation, head);
+            }
+            let producer = (conversation, envelope.from, envelope.producer);
+            // Runs of one producer stand together, so the last one asked is the one to look at.
+            if asked.last() == Some(&producer) || self.sequencer.knows_producer(&producer) {
                 continue;
             }
-            match self.runtime.block_on(self.archive.head(conversation)) {
-                Ok(Some(head)) => self.sequencer.seed(conversation, head),
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "cannot read the head of a conversation");
-                    return Err(AppendError::NotStored { retry_after_ms: RETRY_ARCHIVE_MS });
-                }
+            asked.push(producer);
+            let found = self.runtime.block_on(self.archive.find(envelope.key()))?;
+            if let Some(state) = found.producer {
+                self.sequencer.install(producer, state);
             }
         }
         Ok(())
@@ -178,7 +206,9 @@ impl Writer {
         })?;
         if let Err(error) = file.write_at(&record, offset) {
             tracing::warn!(%error, "the log could not be written");
-            return Err(full);
+            // Part of the record, or all of it, may be there. Only when its head is gone for good was it "not stored".
+            let gone = file.write_at(&[0; RECORD_BYTES], offset).and_then(|()| file.sync_data());
+            return Err(if gone.is_ok() { full } else { AppendError::Unknown });
         }
         if let Err(error) = file.sync_data() {
             self.failed = true;
