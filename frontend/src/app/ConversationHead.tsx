@@ -4,6 +4,7 @@ import { useChat } from '../lib/chat';
 import { isSelf } from '../lib/names';
 import { conversationPath, homePath, navigate, type Route } from '../lib/router';
 import { texts } from '../lib/texts';
+import { isNarrow } from '../lib/useNarrow';
 import { usePresence } from '../lib/usePresence';
 import { Avatar } from '../ui/Avatar';
 import { IconButton } from '../ui/IconButton';
@@ -27,6 +28,7 @@ export function ConversationHead({ conversation, title, route }: Props) {
   const details = conversationPath(route.id, { side: route.side, details: !route.details });
   return (
     <header className="head">
+      <h1 className="visually-hidden">{title || texts.loading}</h1>
       <IconButton
         className="only-narrow"
         label={texts.back}
@@ -75,6 +77,6 @@ export function ConversationHead({ conversation, title, route }: Props) {
 
 /** On a phone the search takes the place of the conversation; else it opens beside it. */
 function searchPath(id: string): string {
-  const wide = matchMedia('(min-width: 761px)').matches;
+  const wide = !isNarrow();
   return wide ? conversationPath(id, { side: 'search', within: id }) : `/?side=search&in=${id}`;
 }

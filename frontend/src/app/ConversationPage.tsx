@@ -35,6 +35,7 @@ export function ConversationPage({ me, route }: Props) {
     return (
       <div className="main__center">
         <EmptyState
+          page
           icon={<MessageCircleOff size={28} />}
           title={texts.timeline.unreachable}
           text=""
@@ -90,6 +91,7 @@ export function ConversationPage({ me, route }: Props) {
           onClose={() => navigate(conversationPath(route.id, { side: route.side }))}
         />
       ) : null}
+      {route.details && !conversation ? <div className="details" aria-busy /> : null}
       {page.deleting ? (
         <DeleteDialog onClose={() => page.setDeleting(null)} onConfirm={page.confirmDelete} />
       ) : null}

@@ -26,6 +26,7 @@ export function JoinPage({ code }: { code: string }) {
     <div className="main__center">
       {preview.data ? (
         <EmptyState
+          page
           icon={<LinkIcon size={28} />}
           title={texts.join.title}
           text={texts.join.text(preview.data.title || texts.untitled, preview.data.members_count)}
@@ -37,6 +38,7 @@ export function JoinPage({ code }: { code: string }) {
         </EmptyState>
       ) : preview.isError ? (
         <EmptyState
+          page
           icon={<LinkIcon size={28} />}
           title={texts.join.gone}
           text={texts.join.goneText}

@@ -5,6 +5,7 @@ import { useChat } from '../lib/chat';
 import { nameOf } from '../lib/names';
 import { conversationPath, homePath, onLink, type Side, useRoute } from '../lib/router';
 import { texts } from '../lib/texts';
+import { isNarrow } from '../lib/useNarrow';
 import { useStore } from '../lib/useStore';
 import { Avatar } from '../ui/Avatar';
 import { Badge } from '../ui/Badge';
@@ -17,7 +18,7 @@ export function Rail({ me, onShortcuts }: Props) {
   const unread = useStore(useChat().unread);
   const side = route.page === 'home' || route.page === 'conversation' ? route.side : null;
   const to = (where: Side) =>
-    route.page === 'conversation' && matchMedia('(min-width: 761px)').matches
+    route.page === 'conversation' && !isNarrow()
       ? conversationPath(route.id, { side: where })
       : homePath(where);
   const link = (where: Side, icon: ReactNode) => (

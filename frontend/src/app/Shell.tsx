@@ -5,6 +5,7 @@ import { NewGroup } from '../features/groups/NewGroup';
 import { ConnectionBanner } from '../features/presence/ConnectionBanner';
 import { useRoute } from '../lib/router';
 import { texts } from '../lib/texts';
+import { useNarrow } from '../lib/useNarrow';
 import { ConversationPage } from './ConversationPage';
 import { JoinPage } from './JoinPage';
 import { NothingSelected } from './NothingSelected';
@@ -30,22 +31,23 @@ export function Shell({ me }: { me: Me }) {
 
   const side = route.page === 'home' || route.page === 'conversation' ? route.side : 'chats';
   const within = route.page === 'home' || route.page === 'conversation' ? route.within : null;
+  const stranger = route.page === 'login' || route.page === 'register';
+  const view = route.page === 'home' || stranger ? 'list' : 'main';
+  const narrow = useNarrow();
   const open = route.page === 'conversation' ? route.id : null;
   return (
-    <div
-      className="shell"
-      data-view={
-        route.page === 'home' || route.page === 'login' || route.page === 'register'
-          ? 'list'
-          : 'main'
-      }
-    >
+    <div className="shell" data-view={view}>
       <a className="skip-link" href="#main">
         {texts.skip}
       </a>
       <ConnectionBanner />
       <Rail me={me} onShortcuts={() => setDialog('shortcuts')} />
-      <aside className="side" aria-label={texts.nav[side]}>
+      {/* biome-ignore lint/a11y/useAriaPropsSupportedByRole: both roles take a name */}
+      <div
+        className="side"
+        role={narrow && view === 'list' ? 'main' : 'complementary'}
+        aria-label={texts.nav[side]}
+      >
         <Suspense fallback={null}>
           {side === 'people' ? <PeoplePanel me={me} /> : null}
           {side === 'search' ? <SearchPanel key={within ?? ''} me={me} within={within} /> : null}
@@ -53,7 +55,7 @@ export function Shell({ me }: { me: Me }) {
             <ConversationList open={open} onNewGroup={() => setDialog('group')} />
           ) : null}
         </Suspense>
-      </aside>
+      </div>
       <main className="main" id="main" tabIndex={-1}>
         <Suspense fallback={null}>
           {route.page === 'conversation' ? (
@@ -62,9 +64,7 @@ export function Shell({ me }: { me: Me }) {
           {route.page === 'settings' ? <SettingsPage me={me} section={route.section} /> : null}
           {route.page === 'admin' ? <AdminPage me={me} section={route.section} /> : null}
           {route.page === 'join' ? <JoinPage code={route.code} /> : null}
-          {route.page === 'home' || route.page === 'login' || route.page === 'register' ? (
-            <NothingSelected />
-          ) : null}
+          {view === 'list' ? <NothingSelected /> : null}
         </Suspense>
       </main>
       {dialog === 'shortcuts' ? <Shortcuts onClose={close} /> : null}

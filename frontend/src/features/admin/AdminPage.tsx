@@ -22,6 +22,7 @@ export default function AdminPage({ me, section }: Props) {
     return (
       <div className="main__center">
         <EmptyState
+          page
           icon={<ShieldOff size={28} />}
           title={texts.admin.title}
           text={texts.admin.forbidden}

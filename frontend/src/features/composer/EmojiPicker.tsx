@@ -71,13 +71,13 @@ export default function EmojiPicker({ onPick, onClose }: Props) {
           <>
             {recent.length > 0 ? (
               <>
-                <h3>{texts.emoji.recent}</h3>
+                <h2>{texts.emoji.recent}</h2>
                 {grid(recent.map((emoji) => ({ name: emoji, emoji })))}
               </>
             ) : null}
             {EMOJI_GROUPS.map((group) => (
               <section key={group.title} aria-label={group.title}>
-                <h3>{group.title}</h3>
+                <h2>{group.title}</h2>
                 {grid(group.emoji)}
               </section>
             ))}

@@ -33,7 +33,7 @@ export function ConversationList({ open, onNewGroup }: Props) {
 
   return (
     <>
-      <header className="side__head">
+      <div className="side__head">
         <h1>{texts.list.title}</h1>
         <IconButton label={texts.group.newTitle} onClick={onNewGroup}>
           <Users size={20} aria-hidden />
@@ -49,7 +49,7 @@ export function ConversationList({ open, onNewGroup }: Props) {
         >
           <MessageCirclePlus size={21} aria-hidden />
         </IconButton>
-      </header>
+      </div>
       <div className="side__tools">
         <SearchBox
           label={texts.list.filter}

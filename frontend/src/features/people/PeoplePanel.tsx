@@ -38,9 +38,9 @@ export default function PeoplePanel({ me }: { me: Me }) {
 
   return (
     <>
-      <header className="side__head">
+      <div className="side__head">
         <h1>{texts.people.title}</h1>
-      </header>
+      </div>
       <div className="side__tools">
         <SearchBox label={texts.people.search} value={query} onChange={setQuery} />
       </div>

@@ -25,9 +25,9 @@ export default function SearchPanel({ me, within }: Props) {
   const hits = q ? (search.data?.pages.flatMap((page) => page.hits) ?? []) : [];
   return (
     <>
-      <header className="side__head">
+      <div className="side__head">
         <h1>{texts.search.title}</h1>
-      </header>
+      </div>
       <div className="side__tools">
         <SearchBox label={texts.search.placeholder} value={query} onChange={setQuery} autoFocus />
         {inside ? (

@@ -34,7 +34,7 @@ export function PasswordForm({ username }: { username: string }) {
   };
   return (
     <form className="card" onSubmit={submit} noValidate>
-      <h3>{texts.settings.password}</h3>
+      <h2>{texts.settings.password}</h2>
       <input type="text" name="username" autoComplete="username" value={username} readOnly hidden />
       <PasswordField
         label={texts.settings.passwordCurrent}

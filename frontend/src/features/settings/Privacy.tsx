@@ -30,7 +30,7 @@ export function Privacy({ me }: { me: Me }) {
         />
       </div>
       <div className="card">
-        <h3>{texts.settings.blockedTitle}</h3>
+        <h2>{texts.settings.blockedTitle}</h2>
         {blocked.data?.length === 0 ? <p className="hint">{texts.settings.blockedNone}</p> : null}
         <ul>
           {blocked.data?.map((user) => (
