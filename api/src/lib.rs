@@ -8,4 +8,6 @@ pub mod auth;
 pub mod clock;
 pub mod config;
 pub mod metrics;
+pub mod projection;
 pub mod rate_limit;
+pub mod store;
