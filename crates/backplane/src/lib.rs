@@ -6,6 +6,7 @@
 
 pub mod archive;
 pub mod codec;
+pub mod contract;
 pub mod envelope;
 pub mod live;
 pub mod local;

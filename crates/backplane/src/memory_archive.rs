@@ -1,22 +1,31 @@
 //! An archive in memory, for tests of whatever asks one.
 //!
-//! Owns: heads, views and found keys that a test sets. Never does: run in a product. Talks to: nobody.
-//! Start reading at: [`MemoryArchive`].
+//! Owns: heads, views and keys that a test sets, or that batches stored as the persister stores them leave behind.
+//! Never does: run in a product. Talks to: nobody. Start reading at: [`MemoryArchive`].
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use protocol::{ConversationId, UserId};
+use protocol::{ConversationId, Pos, UserId, limits};
 
-use crate::{Archive, ArchiveError, BoxFuture, Found, Head, Key, StoredEvent, View};
+use crate::{
+    Archive, ArchiveError, Batch, BoxFuture, Found, Head, Key, ProducerState, StoredEvent, View,
+    sequencer::ProducerKey,
+};
+
+/// `no` → `(seq, epoch, hash)`.
+type Numbers = BTreeMap<u64, (u64, u32, u64)>;
 
 #[derive(Debug, Default)]
 struct State {
     views: HashMap<UserId, View>,
     heads: HashMap<ConversationId, Head>,
     found: HashMap<Key, Found>,
+    stored: Pos,
+    producers: HashMap<ProducerKey, Numbers>,
+    events: BTreeMap<(ConversationId, u64), StoredEvent>,
     away: bool,
 }
 
@@ -49,6 +58,45 @@ impl MemoryArchive {
         self.state().away = away;
     }
 
+    /// How far [`MemoryArchive::store`] has come: the persister's cursor.
+    pub fn stored(&self) -> Pos {
+        self.state().stored
+    }
+
+    /// Stores a batch as the persister does: events, then heads, then the cursor. A batch again changes nothing; a key
+    /// that is taken keeps its first event, and the later one is a hole.
+    pub fn store(&self, batch: &Batch) {
+        let mut state = self.state();
+        if batch.pos <= state.stored {
+            return;
+        }
+        for event in &batch.events {
+            let (e, epoch) = (&event.envelope, batch.pos.epoch);
+            let numbers = state.producers.entry((e.conversation, e.from, e.producer)).or_default();
+            let first = *numbers.entry(e.no).or_insert((event.seq, epoch, e.hash));
+            let kind = (first.0 == event.seq).then_some(e.kind);
+            let stored = StoredEvent {
+                conversation: e.conversation,
+                epoch,
+                seq: event.seq,
+                ordinal: event.ordinal,
+                from: e.from,
+                producer: e.producer,
+                no: e.no,
+                ts: batch.ts,
+                kind,
+                body: e.body.clone(),
+            };
+            state.events.insert((e.conversation, event.seq), stored);
+            let changes = e.kind.changes_membership() && e.conversation.is_group();
+            let before = state.heads.get(&e.conversation).map_or(0, |head| head.mver);
+            let mver = if changes { event.seq } else { before };
+            let head = Head { seq: event.seq, ordinal: event.ordinal, mver, epoch };
+            state.heads.insert(e.conversation, head);
+        }
+        state.stored = batch.pos;
+    }
+
     fn answer<'a, T: Send + 'a>(
         &self,
         value: impl FnOnce(&State) -> T,
@@ -58,6 +106,21 @@ impl MemoryArchive {
             if state.away { Err(ArchiveError("away".to_owned())) } else { Ok(value(&state)) };
         Box::pin(std::future::ready(result))
     }
+}
+
+fn found_of(state: &State, key: Key) -> Found {
+    if let Some(found) = state.found.get(&key) {
+        return found.clone();
+    }
+    let Some(numbers) = state.producers.get(&(key.conversation, key.user, key.producer)) else {
+        return Found::default();
+    };
+    let newest = numbers.iter().rev().take(limits::DEDUPE_WINDOW);
+    let mut recent: Vec<(u64, u64, u64)> =
+        newest.map(|(no, (seq, _, hash))| (*no, *hash, *seq)).collect();
+    recent.reverse();
+    let last = recent.last().map_or(0, |(no, _, _)| *no);
+    Found { stored: numbers.get(&key.no).copied(), producer: Some(ProducerState { last, recent }) }
 }
 
 impl Archive for MemoryArchive {
@@ -73,15 +136,19 @@ impl Archive for MemoryArchive {
     }
 
     fn find(&self, key: Key) -> BoxFuture<'_, Result<Found, ArchiveError>> {
-        self.answer(|state| state.found.get(&key).cloned().unwrap_or_default())
+        self.answer(|state| found_of(state, key))
     }
 
     fn range(
         &self,
-        _: ConversationId,
-        _: u64,
-        _: u64,
+        conversation: ConversationId,
+        from: u64,
+        to: u64,
     ) -> BoxFuture<'_, Result<Vec<StoredEvent>, ArchiveError>> {
-        self.answer(|_| Vec::new())
+        self.answer(|state| {
+            let (first, last) = ((conversation, from), (conversation, to.max(from)));
+            let page = state.events.range(first..=last).take(limits::PAGE_MAX);
+            page.map(|(_, event)| event.clone()).collect()
+        })
     }
 }
