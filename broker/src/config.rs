@@ -1,8 +1,71 @@
 //! Numbers that an operator may change, with their defaults.
 //!
-//! Owns: [`ShardConfig`]. Never does: read files (the root package does). Talks to: nobody. Start reading at: [`ShardConfig`].
+//! Owns: [`BrokerConfig`], [`ShardConfig`]. Never does: read files (the root package does). Talks to: nobody.
+//! Start reading at: [`BrokerConfig`].
+
+use std::net::IpAddr;
 
 use protocol::limits;
+
+/// What the composer tells the broker. [`BrokerConfig::new`] has the defaults.
+#[derive(Debug, Clone)]
+pub struct BrokerConfig {
+    /// This run of this process; the composer draws it at random.
+    pub node: backplane::NodeId,
+    /// Shard threads; 0 = one per core.
+    pub shards: usize,
+    /// Origins of our own pages, exactly as browsers send them.
+    pub origins: Vec<String>,
+    /// Whether browsers reach us over https, so that cookies have their `__Host-` names.
+    pub secure: bool,
+    /// Connections of the node.
+    pub connections_max: usize,
+    /// Connections of one address.
+    pub connections_per_ip_max: u32,
+    /// Connections of one user.
+    pub connections_per_user_max: u32,
+    /// Requests and handshakes under way, which are no WebSocket yet or never will be.
+    pub http_connections_max: usize,
+    /// The same of one address.
+    pub http_connections_per_ip_max: u32,
+    /// Addresses without limits of their own: for load tests only.
+    pub trusted_sources: Vec<IpAddr>,
+    /// Addresses whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// Time over which a drain spreads the reconnects.
+    pub drain_window_ms: u64,
+    /// Least time between two appends: above 0 batches get larger under load, at the price of that latency.
+    pub flush_spacing_ms: u64,
+}
+
+impl BrokerConfig {
+    /// The defaults. An office or a school behind one address fits into the limits per address.
+    pub fn new(node: backplane::NodeId) -> Self {
+        Self {
+            node,
+            shards: 0,
+            origins: Vec::new(),
+            secure: false,
+            connections_max: 100_000,
+            connections_per_ip_max: 2_000,
+            connections_per_user_max: 64,
+            http_connections_max: 4_096,
+            http_connections_per_ip_max: 512,
+            trusted_sources: Vec::new(),
+            trusted_proxies: Vec::new(),
+            drain_window_ms: 500,
+            flush_spacing_ms: 0,
+        }
+    }
+
+    /// Shard threads, resolved.
+    pub fn n_shards(&self) -> usize {
+        match self.shards {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            shards => shards,
+        }
+    }
+}
 
 /// What a shard is told at its start.
 #[derive(Debug, Clone)]

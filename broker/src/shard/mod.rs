@@ -165,6 +165,26 @@ impl Shard {
         self.unacked.len()
     }
 
+    /// Who is connected, for the check of revocations that were missed.
+    pub fn principals(&self) -> impl Iterator<Item = Principal> + '_ {
+        self.connections.iter().map(|(_, connection)| connection.principal)
+    }
+
+    /// Gives up this shard's share in the presence of its users, for the supervisor of one that ended. Returns those
+    /// whom nobody on the node has any more, and of whom others may know.
+    pub fn abandon_presence(&self) -> Vec<UserId> {
+        let here = self.users_with_names().map(|(user, record)| (user, record.flags.hidden));
+        let in_grace = self.offline.iter().map(|(_, user, hidden)| (*user, *hidden));
+        let gone = here.chain(in_grace).filter(|(user, _)| self.presence.local_down(*user));
+        gone.filter(|(_, hidden)| !hidden).map(|(user, _)| user).collect()
+    }
+
+    fn users_with_names(&self) -> impl Iterator<Item = (UserId, &User)> {
+        self.user_index
+            .iter()
+            .filter_map(|(user, index)| Some((*user, self.users.get(*index as usize)?)))
+    }
+
     /// What the ring was read up to.
     pub fn cursor(&self) -> &[Pos] {
         &self.cursor.0

@@ -117,11 +117,15 @@ impl Decoder {
 
     /// Errors when an open message, or an incomplete frame, takes too long. Also called from the shard's timer.
     pub fn in_time(&self, now_ms: u64, limits: &Limits) -> Result<(), CloseCode> {
-        let open = self.fragments > 0 || !self.partial.is_empty();
-        if open && now_ms.saturating_sub(self.began_ms) > limits.assembly_ms_max {
+        if self.is_open() && now_ms.saturating_sub(self.began_ms) > limits.assembly_ms_max {
             return Err(CloseCode::TooBig);
         }
         Ok(())
+    }
+
+    /// Whether a message or a frame has begun and not ended: somebody has to call [`Self::in_time`] now and then.
+    pub fn is_open(&self) -> bool {
+        self.fragments > 0 || !self.partial.is_empty()
     }
 
     /// Bytes held, for accounting.

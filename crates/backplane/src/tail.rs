@@ -144,6 +144,17 @@ impl Tail {
         pos.epoch == self.epoch && pos.n >= self.before && pos.n <= self.end
     }
 
+    /// Where whoever has heard nothing begins: at W, or at the first batch that is here.
+    pub fn start_of_news(&self) -> Pos {
+        Pos::new(self.epoch, self.watermark.clamp(self.before, self.end))
+    }
+
+    /// All batches after batch `n`, in order.
+    pub fn batches_after(&self, n: u64) -> Vec<Arc<Batch>> {
+        let first = self.batches.partition_point(|batch| batch.pos.n <= n);
+        self.batches.iter().skip(first).cloned().collect()
+    }
+
     fn place(&self, (n, index): (u64, u32)) -> Option<Place> {
         let front = self.batches.front()?.pos.n;
         let batch = self.batches.get(n.checked_sub(front)? as usize)?;

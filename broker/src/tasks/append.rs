@@ -1,0 +1,237 @@
+//! Publishes to the log: wait for one, drain what else is there, one append; its verdicts go back as one mail per shard.
+//!
+//! Owns: the batch in flight of one partition. Never does: two at a time. Talks to: `Log`. Start reading at: [`run`].
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use backplane::{AppendError, Appender, Envelope, Log, LogInfo, Partition};
+use protocol::Pos;
+use tokio::{sync::mpsc, time::sleep};
+
+use crate::{
+    mail::Mail,
+    node::Node,
+    shard::{AppendOutcome, AppendTicket},
+};
+
+/// Waits between tries of a batch whose outcome is unknown: from here, doubled each time …
+const RETRY_MIN: Duration = Duration::from_millis(50);
+/// … up to here.
+const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// One publish on its way to the log.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) ticket: AppendTicket,
+    pub(crate) envelope: Envelope,
+    /// The mailbox of the shard's life that asks.
+    pub(crate) reply_to: mpsc::Sender<Mail>,
+    pub(crate) queued: Instant,
+}
+
+/// Takes one and drains what else is there, up to the caps. `held`: what did not fit into the last batch.
+async fn next_batch(
+    queue: &mut mpsc::Receiver<Request>,
+    held: &mut Option<Request>,
+    caps: &LogInfo,
+) -> Option<Vec<Request>> {
+    let first = match held.take() {
+        Some(request) => request,
+        None => queue.recv().await?,
+    };
+    let mut bytes = first.envelope.cost();
+    let mut batch = vec![first];
+    while batch.len() < caps.batch_envelopes_max
+        && let Ok(request) = queue.try_recv()
+    {
+        bytes += request.envelope.cost();
+        if bytes > caps.batch_bytes_max {
+            *held = Some(request);
+            break;
+        }
+        batch.push(request);
+    }
+    Some(batch)
+}
+
+/// Appends for one partition until every shard is gone.
+pub(crate) async fn run(
+    node: Arc<Node>,
+    log: Arc<dyn Log>,
+    partition: Partition,
+    mut queue: mpsc::Receiver<Request>,
+) {
+    let (caps, spacing) = (log.info(), Duration::from_millis(node.config.flush_spacing_ms));
+    let mut appender = log.appender(partition);
+    let mut held = None;
+    while let Some(batch) = next_batch(&mut queue, &mut held, &caps).await {
+        let began = Instant::now();
+        node.metrics.batch_messages.observe(batch.len() as u64);
+        let envelopes: Vec<Envelope> = batch.iter().map(|r| r.envelope.clone()).collect();
+        let outcomes = append(&node, &*log, partition, &mut *appender, &envelopes).await;
+        let waited = batch[0].queued.elapsed().as_micros() as u64;
+        node.metrics.append_seconds.observe(waited);
+        answer(batch, &outcomes);
+        if let Some(rest) = spacing.checked_sub(began.elapsed()) {
+            sleep(rest).await;
+        }
+    }
+}
+
+/// One outcome per envelope. After an unknown the same batch is tried until a call answers with verdicts: a refusal in
+/// between says nothing about the first try. The shards tell their clients `unknown` at the deadline meanwhile.
+async fn append(
+    node: &Node,
+    log: &dyn Log,
+    partition: Partition,
+    appender: &mut dyn Appender,
+    envelopes: &[Envelope],
+) -> Vec<AppendOutcome> {
+    let (mut unknown, mut wait) = (false, RETRY_MIN);
+    loop {
+        let refused = match appender.append(envelopes).await {
+            Ok(verdicts) => {
+                node.append_answered(true);
+                return verdicts.into_iter().map(AppendOutcome::Verdict).collect();
+            }
+            Err(AppendError::NotStored { retry_after_ms }) => Some(retry_after_ms),
+            Err(AppendError::Unknown) => {
+                unknown = true;
+                None
+            }
+            Err(AppendError::Fenced { epoch }) => {
+                rejoin(node, log, partition, epoch).await;
+                Some(wait.as_millis() as u64)
+            }
+        };
+        node.append_answered(false);
+        node.metrics.append_errors.add(1);
+        if let (false, Some(retry_after_ms)) = (unknown, refused) {
+            return vec![AppendOutcome::NotStored { retry_after_ms }; envelopes.len()];
+        }
+        tracing::warn!(partition, envelopes = envelopes.len(), "append without an answer, trying again");
+        sleep(wait).await;
+        wait = (wait * 2).min(RETRY_MAX);
+    }
+}
+
+/// Tells the log what this node has seen. Failing is fine: the next append is fenced again.
+async fn rejoin(node: &Node, log: &dyn Log, partition: Partition, epoch: u32) {
+    let stored = log.watermark(partition).await.unwrap_or_default();
+    let seen = log.end(partition).await.unwrap_or(Pos::new(epoch, 0));
+    if let Err(error) = log.rejoin(partition, node.config.node.0, seen, stored).await {
+        tracing::warn!(partition, %error, "the log does not admit this node yet");
+    }
+}
+
+/// One mail per shard. A shard that restarted meanwhile has a new mailbox: nobody reads the old one.
+fn answer(batch: Vec<Request>, outcomes: &[AppendOutcome]) {
+    type Mails = Vec<(mpsc::Sender<Mail>, Vec<(AppendTicket, AppendOutcome)>)>;
+    let mut mails: Mails = Vec::new();
+    for (request, outcome) in batch.into_iter().zip(outcomes) {
+        let verdict = (request.ticket, *outcome);
+        match mails.iter_mut().find(|(to, _)| to.same_channel(&request.reply_to)) {
+            Some((_, verdicts)) => verdicts.push(verdict),
+            None => mails.push((request.reply_to, vec![verdict])),
+        }
+    }
+    for (reply_to, verdicts) in mails {
+        // Full cannot be (there is room for every unacked publish); closed is a shard that is gone.
+        let _ = reply_to.try_send(Mail::Verdicts(verdicts));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, sync::Mutex};
+
+    use backplane::{BoxFuture, Key, Verdict};
+    use bytes::Bytes;
+    use protocol::{ConversationId, EventKind, Producer, UserId};
+
+    use super::*;
+    use crate::config::BrokerConfig;
+
+    fn request(no: u64, bytes: usize, reply_to: &mpsc::Sender<Mail>) -> Request {
+        let conversation = ConversationId::direct(UserId(1), UserId(2));
+        let key = Key { conversation, user: UserId(1), producer: Producer(1), no };
+        let body = Bytes::from(vec![b'x'; bytes]);
+        Request {
+            ticket: AppendTicket(no),
+            envelope: Envelope::new(key, 0, EventKind::Message, body),
+            reply_to: reply_to.clone(),
+            queued: Instant::now(),
+        }
+    }
+
+    fn caps() -> LogInfo {
+        LogInfo {
+            partitions: 1,
+            durability: "fsync".into(),
+            batch_envelopes_max: 3,
+            batch_bytes_max: 1_000,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_what_is_there_up_to_the_caps_and_nothing_is_lost_between_batches() {
+        let (reply_to, _inbox) = mpsc::channel(9);
+        let (sender, mut queue) = mpsc::channel(9);
+        for (no, bytes) in [(1, 10), (2, 10), (3, 10), (4, 10), (5, 900), (6, 10)] {
+            sender.try_send(request(no, bytes, &reply_to)).expect("room");
+        }
+        drop(sender);
+        let (mut held, mut sizes) = (None, Vec::new());
+        while let Some(batch) = next_batch(&mut queue, &mut held, &caps()).await {
+            sizes.push(batch.iter().map(|r| r.ticket.0).collect::<Vec<_>>());
+        }
+        assert_eq!(sizes, [vec![1, 2, 3], vec![4], vec![5], vec![6]]);
+    }
+
+    /// Answers by a script; remembers what it was asked.
+    #[derive(Debug)]
+    struct Script(Mutex<VecDeque<Result<(), AppendError>>>, Mutex<Vec<u64>>);
+
+    #[derive(Debug)]
+    struct Scripted(Arc<Script>);
+
+    impl Appender for Scripted {
+        fn append<'a>(
+            &'a mut self,
+            envelopes: &'a [Envelope],
+        ) -> BoxFuture<'a, Result<Vec<Verdict>, AppendError>> {
+            self.0.1.lock().unwrap().push(envelopes[0].no);
+            let answer = self.0.0.lock().unwrap().pop_front().unwrap();
+            let stored = Verdict::Stored { seq: 1, pos: Pos::new(1, 1), ts: 1 };
+            Box::pin(std::future::ready(answer.map(|()| vec![stored; envelopes.len()])))
+        }
+    }
+
+    async fn outcome(answers: Vec<Result<(), AppendError>>) -> (AppendOutcome, usize) {
+        let script = Arc::new(Script(Mutex::new(answers.into()), Mutex::default()));
+        let node = Node::new(BrokerConfig { shards: 1, ..BrokerConfig::new(backplane::NodeId(1)) });
+        let archive = Arc::new(backplane::memory_archive::MemoryArchive::default());
+        let disk = Arc::new(backplane::local::MemoryDisk::default());
+        let options = backplane::local::Options::new(Arc::new(|| 1), Arc::new(|_| ()));
+        let log = backplane::local::LocalLog::open(disk, archive, Pos::new(1, 0), options).unwrap();
+        let (reply_to, _inbox) = mpsc::channel(1);
+        let envelopes = [request(1, 1, &reply_to).envelope];
+        let outcomes =
+            append(&node, &log, 0, &mut Scripted(Arc::clone(&script)), &envelopes).await;
+        let tries = script.1.lock().unwrap().len();
+        (outcomes[0], tries)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn r14_a_refusal_is_told_but_after_an_unknown_only_verdicts_count() {
+        let refused = Err(AppendError::NotStored { retry_after_ms: 7 });
+        let (first, tries) = outcome(vec![refused]).await;
+        assert_eq!((first, tries), (AppendOutcome::NotStored { retry_after_ms: 7 }, 1));
+        let (second, tries) = outcome(vec![Err(AppendError::Unknown), refused, Ok(())]).await;
+        assert!(matches!(second, AppendOutcome::Verdict(Verdict::Stored { .. })));
+        assert_eq!(tries, 3);
+    }
+}
