@@ -53,13 +53,14 @@ export function useConversation({ me, conversation, id, at, handle, view }: Opti
     const direct = conversation?.kind !== 'group';
     const role = conversation?.role ?? null;
     return {
+      conversation: id,
       me: me.id,
       username: me.username,
       direct,
       canWrite: direct || role !== null,
       canModerate: !direct && (role === 'admin' || role === 'owner'),
     };
-  }, [me.id, me.username, conversation?.kind, conversation?.role]);
+  }, [id, me.id, me.username, conversation?.kind, conversation?.role]);
 
   const actions = useMemo<MessageActions>(
     () => ({

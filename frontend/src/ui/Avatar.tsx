@@ -4,7 +4,7 @@ import { Users } from 'lucide-react';
 const COLOURS = [
   '#a8443b',
   '#9a5410',
-  '#6f6a10',
+  '#4f6a8f',
   '#3d7a2a',
   '#12786a',
   '#1d6f9c',

@@ -13,6 +13,7 @@ export function Dialog({ title, onClose, children, foot }: Props) {
     const dialog = ref.current;
     const before = document.activeElement;
     dialog?.showModal();
+    dialog?.querySelector<HTMLElement>('.dialog__body input:not([hidden])')?.focus();
     return () => {
       dialog?.close();
       if (before instanceof HTMLElement) before.focus();

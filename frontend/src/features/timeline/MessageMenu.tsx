@@ -4,6 +4,7 @@ import { texts } from '../../lib/texts';
 import type { MessageEntry } from '../../realtime';
 import { Menu, type MenuEntry, type MenuPlace } from '../../ui/Menu';
 import type { MessageActions, Viewer } from './actions';
+import { ReadBy } from './ReadBy';
 
 type Props = {
   entry: MessageEntry;
@@ -75,7 +76,14 @@ export function MessageMenu({ entry, viewer, actions, place, onClose }: Props) {
       place={place}
       entries={entries}
       onClose={onClose}
-      header={viewer.canWrite ? quick : undefined}
+      header={
+        <>
+          {viewer.canWrite ? quick : null}
+          {own && !viewer.direct ? (
+            <ReadBy conversation={viewer.conversation} seq={entry.seq} />
+          ) : null}
+        </>
+      }
     />
   );
 }

@@ -15,6 +15,7 @@ export type MessageActions = {
 
 /** What the viewer is in this conversation. */
 export type Viewer = {
+  conversation: string;
   me: string;
   username: string;
   direct: boolean;
