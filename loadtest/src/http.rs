@@ -140,8 +140,7 @@ impl Account {
             .header(header::HOST, self.target.to_string())
             .header("x-webchat", "1");
         if !self.cookies.is_empty() {
-            let pairs: Vec<String> = self.cookies.iter().map(|(k, v)| format!("{k}={v}")).collect();
-            request = request.header(header::COOKIE, pairs.join("; "));
+            request = request.header(header::COOKIE, self.cookie_header());
         }
         let bytes = match body {
             Some(json) => {
@@ -178,6 +177,12 @@ impl Account {
             self.connection = Some(Connection { sender, task });
         }
         self.connection.as_mut().context("invariant: connected just now")
+    }
+
+    /// The `Cookie` header of this login.
+    pub fn cookie_header(&self) -> String {
+        let pairs: Vec<String> = self.cookies.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        pairs.join("; ")
     }
 
     fn keep_cookie(&mut self, set: &str) {

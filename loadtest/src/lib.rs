@@ -7,10 +7,12 @@
 pub mod checker;
 pub mod clock;
 pub mod device;
+pub mod driver;
 pub mod frame;
 pub mod history;
 pub mod http;
 pub mod procfs;
+pub mod scenario;
 pub mod server;
 pub mod session;
 pub mod socket;

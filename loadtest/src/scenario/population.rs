@@ -1,0 +1,115 @@
+//! People for figures: seeded by the server's own tool, thousands in seconds, where registering them would hash
+//! a password each.
+//!
+//! Owns: reading what `webchat seed-users` wrote. Never does: HTTP. Talks to: the binary, before the server runs.
+//! Start reading at: [`Population::seed`].
+
+use std::{collections::HashMap, path::Path};
+
+use anyhow::{Context, ensure};
+use protocol::{ConversationId, UserId};
+use serde::Serialize;
+
+use crate::server::{Options, Server};
+
+/// One seeded person.
+#[derive(Debug, Clone)]
+pub struct Seeded {
+    /// Who.
+    pub user: UserId,
+    /// Bearer for the socket.
+    pub token: String,
+}
+
+/// What to seed.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct SeedPlan {
+    /// People. Each even one has a direct conversation with the next one.
+    pub people: usize,
+    /// Groups that each person is in.
+    pub groups_per_person: usize,
+    /// Members of a group.
+    pub group_size: usize,
+}
+
+/// Everybody that was seeded.
+#[derive(Debug, Clone, Default)]
+pub struct Population {
+    /// In the order they were made.
+    pub people: Vec<Seeded>,
+    /// Groups and their members' indexes.
+    pub groups: Vec<(ConversationId, Vec<usize>)>,
+}
+
+impl Population {
+    /// Seeds a data folder. The server must not run on it.
+    pub fn seed(options: &Options, data: &Path, plan: SeedPlan) -> anyhow::Result<Self> {
+        let (tokens, groups) = (data.join("seed-tokens.txt"), data.join("seed-groups.txt"));
+        let text = |path: &Path| path.display().to_string();
+        let arguments: Vec<String> = [
+            ["seed-users".to_owned(), String::new()],
+            ["--count".to_owned(), plan.people.to_string()],
+            ["--tokens".to_owned(), text(&tokens)],
+            ["--groups-per-user".to_owned(), plan.groups_per_person.to_string()],
+            ["--group-size".to_owned(), plan.group_size.to_string()],
+            ["--groups".to_owned(), text(&groups)],
+        ]
+        .concat()
+        .into_iter()
+        .filter(|word| !word.is_empty())
+        .collect();
+        Server::run_command(options, data, &arguments)?;
+        let tokens = std::fs::read_to_string(&tokens).context("the list of tokens")?;
+        let groups = std::fs::read_to_string(&groups).context("the list of groups")?;
+        let population = Self::parse(&tokens, &groups)?;
+        ensure!(population.people.len() == plan.people, "not everybody was seeded");
+        Ok(population)
+    }
+
+    fn parse(tokens: &str, groups: &str) -> anyhow::Result<Self> {
+        let mut population = Self::default();
+        let mut index = HashMap::new();
+        for line in tokens.lines() {
+            let mut words = line.split_whitespace();
+            let user: UserId = words.next().context("no user id")?.parse()?;
+            let token = words.nth(1).context("no socket token")?.to_owned();
+            index.insert(user, population.people.len());
+            population.people.push(Seeded { user, token });
+        }
+        for line in groups.lines() {
+            let mut words = line.split_whitespace();
+            let id = words.next().context("no group id")?.parse()?;
+            let members = words
+                .map(|word| index.get(&word.parse()?).copied().context("a member nobody seeded"))
+                .collect::<anyhow::Result<_>>()?;
+            population.groups.push((id, members));
+        }
+        Ok(population)
+    }
+
+    /// The direct conversation of a person with their partner (the next even or odd one).
+    pub fn direct_of(&self, i: usize) -> Option<ConversationId> {
+        let partner = self.people.get(i ^ 1)?;
+        Some(ConversationId::direct(self.people[i].user, partner.user))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lists_are_read() {
+        let tokens = "0000000000000001 00000000000000000000000000000009 aaa 1\n\
+                      0000000000000002 00000000000000000000000000000008 bbb 1\n";
+        let groups = "80000000000000000000000000000001 0000000000000001 0000000000000002\n";
+        let population = Population::parse(tokens, groups).unwrap();
+        assert_eq!(population.people[1].token, "bbb");
+        assert_eq!(population.groups[0].1, [0, 1]);
+        let direct = ConversationId::direct(UserId(1), UserId(2));
+        assert_eq!(population.direct_of(1), Some(direct));
+        assert!(
+            Population::parse(tokens, "80000000000000000000000000000001 0000000000000007").is_err()
+        );
+    }
+}
