@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use backplane::{Archive, Live, Log, ring};
+use backplane::{Archive, Live, Log, PresenceChange, ring, tail::SharedTail};
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 use protocol::{CloseCode, Pos};
@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use crate::{
-    connection,
+    Seams, connection,
     mail::{Arrival, Mail, Post},
     metrics::{Closed, ShardMetrics},
     node::Node,
@@ -59,10 +59,30 @@ pub(crate) struct Surroundings {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) live: Arc<dyn Live>,
     pub(crate) archive: Arc<dyn Archive>,
-    pub(crate) tails: Vec<backplane::tail::SharedTail>,
+    pub(crate) tails: Vec<SharedTail>,
     /// One per partition.
     pub(crate) appenders: Vec<mpsc::Sender<Request>>,
     pub(crate) voice: Voice,
+}
+
+impl Surroundings {
+    pub(crate) fn new(
+        node: &Arc<Node>,
+        seams: &Seams,
+        tails: &[SharedTail],
+        appenders: Vec<mpsc::Sender<Request>>,
+        voice: Voice,
+    ) -> Self {
+        Self {
+            node: Arc::clone(node),
+            log: Arc::clone(&seams.log),
+            live: Arc::clone(&seams.live),
+            archive: Arc::clone(&seams.archive),
+            tails: tails.to_vec(),
+            appenders,
+            voice,
+        }
+    }
 }
 
 /// Whether a socket is to be read on.
@@ -293,8 +313,10 @@ impl Host {
                 match input {
                     Input::Text(text) => shard.on_text(id, text, now, actions),
                     Input::Binary(_) => {
-                        actions
-                            .push(Action::Close { connection: id, code: CloseCode::UnsupportedData });
+                        actions.push(Action::Close {
+                            connection: id,
+                            code: CloseCode::UnsupportedData,
+                        });
                         return Flow::Stop;
                     }
                     Input::Ping(payload) => pong = Some(encode::pong(payload)),
@@ -381,7 +403,8 @@ impl Host {
 
     /// Begins at W again: everybody resumes, and membership news above W is heard once more from the Tail.
     pub(crate) fn reposition(self: &Rc<Self>) {
-        let from: Vec<Pos> = self.around.tails.iter().map(|tail| tail.read().start_of_news()).collect();
+        let from: Vec<Pos> =
+            self.around.tails.iter().map(|tail| tail.read().start_of_news()).collect();
         self.step(|shard, _, actions| shard.on_ring_lost(from, actions));
         self.hear_news();
     }
@@ -467,7 +490,7 @@ impl Host {
         let Ok(shard) = self.shard.try_borrow() else { return };
         let as_of = self.around.node.now().wall_ms;
         for user in shard.abandon_presence() {
-            let change = backplane::PresenceChange { user, online: false, as_of };
+            let change = PresenceChange { user, online: false, as_of };
             self.around.voice.announce(change);
         }
     }

@@ -98,7 +98,9 @@ impl Socket {
             }
             let slices: SmallVec<[IoSlice<'_>; SLICES_MAX]> =
                 pending.frames.iter().take(SLICES_MAX).map(|frame| IoSlice::new(frame)).collect();
-            match self.stream.try_write_vectored(&slices) {
+            let result = self.stream.try_write_vectored(&slices);
+            drop(slices);
+            match result {
                 Ok(0) => return Written::Gone,
                 Ok(written) => advance(&mut pending.frames, written),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Written::Blocked,
@@ -139,5 +141,4 @@ mod tests {
         advance(&mut frames, 2);
         assert!(frames.is_empty());
     }
-
 }

@@ -71,9 +71,8 @@ pub(crate) async fn farewell(socket: Rc<Socket>, frames: Vec<Bytes>) {
     }
     let handle = socket2::SockRef::from(&socket.stream);
     if written == Written::All && handle.shutdown(Shutdown::Write).is_ok() {
-        let mut sink = [0; 1024];
         while let Ok(Ok(())) = timeout_at(deadline, socket.stream.readable()).await {
-            match socket.stream.try_read(&mut sink) {
+            match socket.stream.try_read(&mut [0; 1024]) {
                 Ok(0) => break,
                 Ok(_) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}

@@ -91,7 +91,9 @@ impl Shard {
         self.metrics.opened.add(1);
         self.metrics.connections.set(self.connections.len() as u64);
         self.schedule_ping(id.0 as u32, now);
-        self.wheel.add(id, now.mono_ms + protocol::limits::HELLO_TIMEOUT_MS);
+        // A token may expire before that.
+        let life_ms = principal.expires_at_ms.saturating_sub(now.wall_ms);
+        self.wheel.add(id, now.mono_ms + protocol::limits::HELLO_TIMEOUT_MS.min(life_ms));
         id
     }
 

@@ -112,7 +112,11 @@ async fn append(
         if let (false, Some(retry_after_ms)) = (unknown, refused) {
             return vec![AppendOutcome::NotStored { retry_after_ms }; envelopes.len()];
         }
-        tracing::warn!(partition, envelopes = envelopes.len(), "append without an answer, trying again");
+        tracing::warn!(
+            partition,
+            envelopes = envelopes.len(),
+            "append without an answer, trying again"
+        );
         sleep(wait).await;
         wait = (wait * 2).min(RETRY_MAX);
     }
@@ -219,8 +223,7 @@ mod tests {
         let log = backplane::local::LocalLog::open(disk, archive, Pos::new(1, 0), options).unwrap();
         let (reply_to, _inbox) = mpsc::channel(1);
         let envelopes = [request(1, 1, &reply_to).envelope];
-        let outcomes =
-            append(&node, &log, 0, &mut Scripted(Arc::clone(&script)), &envelopes).await;
+        let outcomes = append(&node, &log, 0, &mut Scripted(Arc::clone(&script)), &envelopes).await;
         let tries = script.1.lock().unwrap().len();
         (outcomes[0], tries)
     }

@@ -4,11 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use backplane::{
-    Batch, Gap, Log, LogError, Partition, ReadError,
-    ring::Ring,
-    tail::SharedTail,
-};
+use backplane::{Batch, Gap, Log, LogError, Partition, ReadError, ring::Ring, tail::SharedTail};
 use protocol::Pos;
 use tokio::time::sleep;
 
@@ -73,10 +69,7 @@ pub(crate) async fn run(
         let mut follower = log.follow(partition, after);
         let gap = loop {
             match follower.next().await {
-                Ok(batch) => {
-                    after = batch.pos;
-                    pass_on(partition, batch, &tail, &ring);
-                }
+                Ok(batch) => pass_on(partition, batch, &tail, &ring),
                 Err(gap) => break gap,
             }
         };

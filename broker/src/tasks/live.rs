@@ -220,7 +220,8 @@ impl Listener {
         for signal in &signals {
             gap |= self.hear(signal);
         }
-        self.shards.post_all(&Post::Signals(Arc::new(signals)));
+        let signals = Arc::new(signals);
+        self.shards.post_all(|| Post::Signals(Arc::clone(&signals)));
         if gap {
             self.read_lists().await;
         }
@@ -229,9 +230,9 @@ impl Listener {
     /// Applies what concerns the map. Returns whether a version is missing.
     fn hear(&mut self, signal: &Signal) -> bool {
         let now = self.node.now();
+        let first = Heard { version: 0, at_ms: now.mono_ms };
         match signal {
             Signal::Presence { node, version, changes } => {
-                let first = Heard { version: version - 1, at_ms: now.mono_ms };
                 let heard = self.heard.entry(*node).or_insert(first);
                 heard.at_ms = now.mono_ms;
                 if *version > heard.version {
@@ -242,9 +243,7 @@ impl Listener {
                 }
             }
             Signal::Heartbeat { node } => {
-                if let Some(heard) = self.heard.get_mut(node) {
-                    heard.at_ms = now.mono_ms;
-                }
+                self.heard.entry(*node).or_insert(first).at_ms = now.mono_ms;
             }
             Signal::NodeGone { node } => {
                 self.heard.remove(node);
@@ -274,7 +273,8 @@ impl Listener {
 
     fn tell(&self, users: Vec<UserId>) {
         if !users.is_empty() {
-            self.shards.post_all(&Post::Presence(users.into()));
+            let users: Arc<[UserId]> = users.into();
+            self.shards.post_all(|| Post::Presence(Arc::clone(&users)));
         }
     }
 }
