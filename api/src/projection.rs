@@ -9,12 +9,13 @@ use protocol::{
     EventKind, Producer, UserId,
     body::{DeleteBody, EditBody, MessageBody, ReactionBody},
 };
+use serde::{Deserialize, Serialize};
 
 /// What stays of a message's body once it is deleted: the words are gone from the disk, the place stays.
 pub const ERASED_MESSAGE: &[u8] = br#"{"text":""}"#;
 
 /// An emoji on a message, with who put it there in order of their first time.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reaction {
     /// The emoji.
     pub emoji: String,
@@ -22,8 +23,8 @@ pub struct Reaction {
     pub users: Vec<UserId>,
 }
 
-/// A message, folded.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// A message, folded. Its JSON is what a store may keep of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct MessageState {
     /// Its text now; empty once deleted.
     pub text: String,
@@ -181,6 +182,22 @@ impl Item {
             ItemKind::Message(message) => Some(message),
             ItemKind::Note(..) => None,
         }
+    }
+
+    /// Takes out what people whom the viewer blocked put on it.
+    pub fn withhold_reactions(&mut self, blocked: &[UserId]) {
+        let ItemKind::Message(message) = &mut self.kind else { return };
+        if !blocked.is_empty() {
+            for reaction in &mut message.reactions {
+                reaction.users.retain(|user| !blocked.contains(user));
+            }
+            message.reactions.retain(|reaction| !reaction.users.is_empty());
+        }
+    }
+
+    /// Whether a block hides it: what people write, never what the conversation is.
+    pub fn is_withheld(&self, blocked: &[UserId]) -> bool {
+        matches!(self.kind, ItemKind::Message(_)) && blocked.contains(&self.from)
     }
 
     /// Applies what an event of `from` at `ts` does to this item. Effects come in the order of their seqs, each once.

@@ -140,7 +140,7 @@ pub trait Messages: Send + Sync {
     /// Messages that match, newest first.
     fn search(&self, search: Search) -> StoreFuture<'_, Vec<Hit>>;
 
-    /// Somebody's own messages that are not deleted, in the order of (conversation, seq).
+    /// Somebody's own messages that are not deleted, conversation by conversation, each in order.
     fn own_messages(
         &self,
         user: UserId,

@@ -11,7 +11,9 @@ mod ingest;
 mod instance;
 mod messages;
 mod sessions;
+pub mod sqlite;
 mod users;
+mod words;
 
 use backplane::BoxFuture;
 use protocol::ConversationId;

@@ -94,7 +94,7 @@ pub struct PeopleQuery {
     pub contacts_of: Option<UserId>,
     /// Also accounts that are switched off (administration). Deleted ones are never found.
     pub disabled_too: bool,
-    /// The last one of the page before: the answer is in the order of user ids.
+    /// `Some`: in the order of user ids, after this one (0 = from the first on). `None`: in the order of the words found.
     pub after: Option<UserId>,
     /// At most this many.
     pub limit: usize,
@@ -124,7 +124,7 @@ pub trait Users: Send + Sync {
     /// By id.
     fn credentials_of(&self, id: UserId) -> StoreFuture<'_, Option<Credentials>>;
 
-    /// People by name, in the order of their ids.
+    /// People by name.
     fn find_people(&self, query: PeopleQuery) -> StoreFuture<'_, Vec<User>>;
 
     /// Changes fields. `None`: no such account, or deleted.

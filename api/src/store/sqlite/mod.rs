@@ -12,6 +12,7 @@ mod conversations;
 mod ingest;
 mod instance;
 mod messages;
+mod numbers;
 mod people;
 mod project;
 mod schema;

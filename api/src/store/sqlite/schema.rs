@@ -49,7 +49,7 @@ CREATE TABLE mine (
 CREATE TABLE events (
     id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, epoch INTEGER NOT NULL, ordinal INTEGER NOT NULL, ts INTEGER NOT NULL,
     sender INTEGER, producer INTEGER, no INTEGER, hash INTEGER, body BLOB NOT NULL);
-CREATE UNIQUE INDEX events_by_key ON events (sender, producer, id >> 32, no);
+CREATE UNIQUE INDEX events_by_key ON events (sender, id >> 32, producer, no);
 CREATE TABLE states (id INTEGER PRIMARY KEY, state TEXT NOT NULL);
 CREATE TABLE edits (
     message INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (message, seq)) WITHOUT ROWID;
@@ -85,4 +85,20 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), OpenError> {
         tx.commit()?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_start_finds_the_tables_and_a_newer_folder_is_refused() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        prepare(&mut connection).unwrap();
+        prepare(&mut connection).unwrap();
+        connection.pragma_update(None, "user_version", VERSION + 1).unwrap();
+        let refused = prepare(&mut connection).unwrap_err();
+        assert!(matches!(refused, OpenError::Newer { found, known } if found == known + 1));
+        assert!(refused.to_string().contains("newer version of WebChat"));
+    }
 }
