@@ -1,13 +1,20 @@
 //! The api: accounts, conversations, history. It holds no socket.
 //!
-//! Owns: everything over HTTP. Never does: sockets. Talks to: `Log`, `Live`, the store. Start reading at: `app/`.
+//! Owns: everything over HTTP. Never does: sockets. Talks to: `Log`, `Live`, the store.
+//! Start reading at: [`Api::start`], then `http/mod.rs` for the routes and `app/` for what they do.
 
 pub mod app;
 pub mod appender;
 pub mod auth;
 pub mod clock;
 pub mod config;
+pub mod history;
+pub mod http;
 pub mod metrics;
 pub mod projection;
 pub mod rate_limit;
+mod start;
 pub mod store;
+
+pub use config::ApiConfig;
+pub use start::{Api, Seams};

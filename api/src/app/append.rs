@@ -3,7 +3,7 @@
 //! Owns: the loop around the log's verdicts, and what reads of a conversation are authorised by. Never does: decide what
 //! is allowed (its callers pass that in). Talks to: the appender, the history reader. Start reading at: [`App::append`].
 
-use backplane::{Archive, Envelope, Key, Verdict};
+use backplane::{Envelope, Key, Verdict};
 use protocol::{ConversationId, EventKind, Producer, UserId};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -64,7 +64,11 @@ impl App {
     ) -> Result<Standing, AppError> {
         if !id.is_group() {
             let exists = id.names(user) && self.history().head(id).await?.is_some();
-            return if exists { Ok(Standing::Direct) } else { Err(AppError::NotFound("conversation")) };
+            return if exists {
+                Ok(Standing::Direct)
+            } else {
+                Err(AppError::NotFound("conversation"))
+            };
         }
         let group = self.group(id).await?.ok_or(AppError::NotFound("conversation"))?;
         group.role(user)?;
@@ -135,9 +139,7 @@ impl App {
         self.metrics().appended(kind, verdict.as_ref().map_or("error", result_label));
         match verdict? {
             Verdict::Stored { seq, ts, .. } => Ok(Some(Stored { seq, ts, again: false })),
-            Verdict::Dup { seq, .. } => {
-                Ok(Some(Stored { seq, ts: self.now_ms(), again: true }))
-            }
+            Verdict::Dup { seq, .. } => Ok(Some(Stored { seq, ts: self.now_ms(), again: true })),
             Verdict::StaleMembership { .. } => Ok(None),
             Verdict::UnknownConversation => Err(AppError::NotFound("conversation")),
             Verdict::Reused { .. } | Verdict::OutOfOrder { .. } => {

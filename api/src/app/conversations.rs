@@ -115,9 +115,9 @@ fn last_message(item: &Item) -> Option<LastMessage> {
 fn shown(summary: Summary, who: UserId, cards: &HashMap<UserId, UserCard>) -> Conversation {
     let Summary { conversation, member, mine, cursors, read_ordinal, last_message: last } = summary;
     let id = conversation.id;
-    let other = id.other(who).map(|other| {
-        cards.get(&other).cloned().unwrap_or_else(|| UserCard::deleted(other))
-    });
+    let other = id
+        .other(who)
+        .map(|other| cards.get(&other).cloned().unwrap_or_else(|| UserCard::deleted(other)));
     let direct_role = id.names(who).then_some(Role::Member);
     Conversation {
         id,
@@ -156,7 +156,7 @@ impl App {
         let cards = self.cards_by_id(&others.collect::<Vec<_>>()).await?;
         let shown = summaries.into_iter().map(|summary| shown(summary, who.user, &cards));
         let mut conversations: Vec<Conversation> = shown.collect();
-        conversations.sort_by(|a, b| (b.activity_ts, b.id).cmp(&(a.activity_ts, a.id)));
+        conversations.sort_unstable_by_key(|c| std::cmp::Reverse((c.activity_ts, c.id)));
         Ok(ConversationList { conversations })
     }
 

@@ -2,7 +2,9 @@
 //!
 //! Owns: [`AppError`]. Never does: HTTP. Talks to: the errors of the seams. Start reading at: [`AppError`].
 
-use crate::{appender::AppendFailure, auth::pool::HashError};
+use crate::{
+    appender::AppendFailure, auth::pool::HashError, history::HistoryError, store::StoreError,
+};
 
 /// A refusal that a client can act on. Source: /api/openapi.json, `Problem`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -86,6 +88,27 @@ impl From<AppendFailure> for AppError {
         match failure {
             AppendFailure::Unavailable { retry_after_ms } => Self::Unavailable { retry_after_ms },
             AppendFailure::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl From<StoreError> for AppError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) => Self::unavailable(),
+            StoreError::Unknown => Self::Unknown,
+            other => Self::Internal(other.to_string()),
+        }
+    }
+}
+
+impl From<HistoryError> for AppError {
+    fn from(error: HistoryError) -> Self {
+        match error {
+            HistoryError::Behind => Self::unavailable(),
+            // Nothing was asked to change, so nothing is unknown.
+            HistoryError::Store(StoreError::Unknown) => Self::unavailable(),
+            HistoryError::Store(error) => error.into(),
         }
     }
 }

@@ -46,7 +46,11 @@ mod tests {
     fn only_what_trusted_hops_wrote_counts() {
         assert_eq!(seen("1.1.1.1", &["2.2.2.2"]), "1.1.1.1", "an untrusted peer is itself");
         assert_eq!(seen("10.0.0.1", &["2.2.2.2"]), "2.2.2.2");
-        assert_eq!(seen("10.0.0.1", &["9.9.9.9, 2.2.2.2, 10.0.0.7"]), "2.2.2.2", "spoofed left part");
+        assert_eq!(
+            seen("10.0.0.1", &["9.9.9.9, 2.2.2.2, 10.0.0.7"]),
+            "2.2.2.2",
+            "spoofed left part"
+        );
         assert_eq!(seen("10.0.0.1", &["9.9.9.9", "2.2.2.2"]), "2.2.2.2", "last line is nearest");
         assert_eq!(seen("10.0.0.1", &["2.2.2.2, junk"]), "10.0.0.1", "junk ends the walk");
         assert_eq!(seen("10.0.0.1", &[]), "10.0.0.1");

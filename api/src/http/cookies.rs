@@ -52,7 +52,10 @@ mod tests {
         set(&mut headers, true, "A", Some("R"));
         set(&mut headers, false, "A", None);
         let lines: Vec<_> = headers.get_all("set-cookie").iter().collect();
-        assert_eq!(lines[0], "__Host-webchat_access=A; Path=/; Max-Age=600; HttpOnly; SameSite=Lax; Secure");
+        assert_eq!(
+            lines[0],
+            "__Host-webchat_access=A; Path=/; Max-Age=600; HttpOnly; SameSite=Lax; Secure"
+        );
         assert_eq!(
             lines[1],
             "__Secure-webchat_refresh=R; Path=/api/auth; Max-Age=2592000; HttpOnly; SameSite=Strict; Secure"

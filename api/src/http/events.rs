@@ -15,11 +15,11 @@ use super::{
     problem::Problem,
 };
 use crate::{
+    app::AppError,
     app::{
         events::EventPage,
         pages::{Anchor, MessagePage},
     },
-    app::AppError,
     auth::AuthContext,
 };
 

@@ -14,7 +14,11 @@ use protocol::Producer;
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
-use crate::{app::AppError, auth::{AuthContext, Caller}, config::BODY_BYTES_MAX};
+use crate::{
+    app::AppError,
+    auth::{AuthContext, Caller},
+    config::BODY_BYTES_MAX,
+};
 
 /// Set by `identify` when the request carries a good token.
 #[derive(Debug, Clone, Copy)]
@@ -85,7 +89,7 @@ pub(crate) struct Route<T>(pub(crate) T);
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Route<T> {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let path = Path::<T>::from_request_parts(parts, state).await;
+        let path = <Path<T> as FromRequestParts<S>>::from_request_parts(parts, state).await;
         path.map(|Path(value)| Route(value))
             .map_err(|_| AppError::BadRequest("a part of the path is malformed").into())
     }
@@ -98,7 +102,7 @@ pub(crate) struct Params<T>(pub(crate) T);
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Params<T> {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let query = Query::<T>::from_request_parts(parts, state).await;
+        let query = <Query<T> as FromRequestParts<S>>::from_request_parts(parts, state).await;
         query
             .map(|Query(value)| Params(value))
             .map_err(|_| AppError::BadRequest("a query parameter is unknown or malformed").into())

@@ -7,20 +7,18 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, header},
+    http::{HeaderMap, Method, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use token::{Audience, Claims, cookie};
 
-use super::{
-    HttpState,
-    address::client_address,
-    csrf,
-    extract::Identity,
-    problem::Problem,
+use super::{HttpState, address::client_address, csrf, extract::Identity, problem::Problem};
+use crate::{
+    app::AppError,
+    auth::{AuthContext, Caller},
+    rate_limit::address_key,
 };
-use crate::{app::AppError, auth::{AuthContext, Caller}, rate_limit::address_key};
 
 /// Runs the checks and leaves [`Caller`] and, if there is a good token, [`Identity`] in the extensions.
 pub(super) async fn identify(
@@ -28,7 +26,9 @@ pub(super) async fn identify(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match check(&state, &request).await {
+    let peer = request.extensions().get::<SocketAddr>().map(SocketAddr::ip);
+    let method = request.method().clone();
+    match check(&state, peer, &method, request.headers()).await {
         Ok((caller, identity)) => {
             request.extensions_mut().insert(caller);
             if let Some(identity) = identity {
@@ -42,14 +42,15 @@ pub(super) async fn identify(
 
 async fn check(
     state: &HttpState,
-    request: &Request,
+    peer: Option<IpAddr>,
+    method: &Method,
+    headers: &HeaderMap,
 ) -> Result<(Caller, Option<AuthContext>), Problem> {
     let config = state.app.config();
-    let peer = request.extensions().get::<SocketAddr>().map(SocketAddr::ip);
     let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    let address = client_address(peer, request.headers(), &config.trusted_proxies);
-    csrf::check(request.method(), request.headers(), &config.origins).map_err(Problem::csrf)?;
-    let identity = identity(state, request.headers()).await?;
+    let address = client_address(peer, headers, &config.trusted_proxies);
+    csrf::check(method, headers, &config.origins).map_err(Problem::csrf)?;
+    let identity = identity(state, headers).await?;
     let now_ms = config.clock.now_ms();
     let exempt = config.trusted_sources.iter().any(|network| network.contains(address));
     if !exempt {

@@ -15,7 +15,10 @@ use super::{
     problem::Problem,
 };
 use crate::{
-    app::{append::Appended, messages::{NewMessage, Published}},
+    app::{
+        append::Appended,
+        messages::{NewMessage, Published},
+    },
     auth::AuthContext,
 };
 

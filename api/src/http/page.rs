@@ -17,7 +17,6 @@ use crate::app::AppError;
 #[derive(RustEmbed)]
 #[folder = "../frontend/dist"]
 #[allow_missing = true]
-#[exclude = ".built"]
 struct Dist;
 
 /// What `/` says when the page was not built into this binary.
@@ -48,10 +47,14 @@ pub(super) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Respo
 
 fn file_response(path: &str, file: rust_embed::EmbeddedFile, request: &HeaderMap) -> Response {
     let hash = file.metadata.sha256_hash();
-    let tag = format!("\"{:032x}\"", hash.iter().take(16).fold(0u128, |n, b| n << 8 | u128::from(*b)));
+    let tag =
+        format!("\"{:032x}\"", hash.iter().take(16).fold(0u128, |n, b| n << 8 | u128::from(*b)));
     // Vite puts a hash of the content into every name under assets/: such a file never changes.
-    let caching =
-        if path.starts_with("assets/") { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let caching = if path.starts_with("assets/") {
+        "public, max-age=31536000, immutable"
+    } else {
+        "no-cache"
+    };
     let known = request.get(header::IF_NONE_MATCH).is_some_and(|value| value == tag.as_str());
     let mut response = if known {
         StatusCode::NOT_MODIFIED.into_response()
@@ -101,7 +104,9 @@ mod tests {
     #[test]
     fn the_policy_names_only_a_real_host() {
         let policy = content_security_policy(Some("chat.example:8080"));
-        assert!(policy.contains("connect-src 'self' ws://chat.example:8080 wss://chat.example:8080;"));
+        assert!(
+            policy.contains("connect-src 'self' ws://chat.example:8080 wss://chat.example:8080;")
+        );
         for bad in [None, Some(""), Some("a; script-src *"), Some("a b")] {
             assert!(content_security_policy(bad).contains("connect-src 'self';"), "{bad:?}");
         }

@@ -1,0 +1,131 @@
+//! Raw events by seq, as on the socket.
+//!
+//! Owns: what is withheld from whom, as holes. Never does: fold (pages.rs). Talks to: the history reader.
+//! Start reading at: [`App::events`].
+
+use backplane::StoredEvent;
+use protocol::{
+    ConversationId, EventKind, UserId,
+    event::{EventHead, ServerFrame, encode_event},
+    limits::PAGE_MAX,
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::{App, AppError};
+use crate::auth::AuthContext;
+
+/// Events contiguous from the asked position + 1.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventPage {
+    /// Lifetime of the numbering.
+    pub epoch: u32,
+    /// The last seq there is.
+    pub head: u64,
+    /// Frames exactly as on the socket, without `at`.
+    #[schema(value_type = Vec<Object>)]
+    pub events: Vec<Box<RawValue>>,
+}
+
+impl App {
+    /// Events after a position. `min_seq`: the answer must be able to reach it. Errors: `Unavailable` if it is not there yet.
+    pub async fn events(
+        &self,
+        who: AuthContext,
+        id: ConversationId,
+        after: u64,
+        limit: Option<usize>,
+        min_seq: Option<u64>,
+    ) -> Result<EventPage, AppError> {
+        let limit = limit.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX) as u64;
+        let summary = self.summary(who, id).await?;
+        let head = summary.conversation.head;
+        if min_seq.is_some_and(|wanted| wanted > head.seq) {
+            return Err(AppError::unavailable());
+        }
+        let since = summary.member.map_or(1, |member| member.since);
+        let blocked = self.store().blocked(who.user).await?;
+        let from = after.saturating_add(1);
+        let mut frames = Frames { id, epoch: head.epoch, hole: None, out: Vec::new() };
+        // What was before one's own time is one hole.
+        if from < since && head.seq >= from {
+            frames.skip(from, (since - 1).min(head.seq));
+        }
+        let begin = from.max(since);
+        let last = head.seq.min(begin.saturating_add(limit - 1));
+        if begin <= last {
+            let events = self.history().events(id, begin, last).await?;
+            frames.epoch = events.last().map_or(head.epoch, |event| event.epoch);
+            for event in &events {
+                frames.push(event, &blocked)?;
+            }
+        }
+        frames.end_hole()?;
+        Ok(EventPage { epoch: head.epoch, head: head.seq, events: frames.out })
+    }
+}
+
+/// Frames in the making; neighbouring holes become one.
+struct Frames {
+    id: ConversationId,
+    epoch: u32,
+    hole: Option<(u64, u64)>,
+    out: Vec<Box<RawValue>>,
+}
+
+impl Frames {
+    fn skip(&mut self, from: u64, to: u64) {
+        self.hole = Some((self.hole.map_or(from, |(first, _)| first), to));
+    }
+
+    fn push(&mut self, event: &StoredEvent, blocked: &[UserId]) -> Result<(), AppError> {
+        match event.kind {
+            Some(kind) if !withheld(kind, event.from, blocked) => {
+                self.end_hole()?;
+                let head = EventHead {
+                    kind,
+                    conversation: self.id,
+                    epoch: event.epoch,
+                    seq: event.seq,
+                    ordinal: event.ordinal,
+                    from: event.from,
+                    producer: event.producer,
+                    no: event.no,
+                    ts: event.ts,
+                };
+                let mut frame = Vec::with_capacity(event.body.len() + 256);
+                encode_event(&mut frame, &head, &event.body, "");
+                self.raw(frame)
+            }
+            _ => {
+                self.skip(event.seq, event.seq);
+                Ok(())
+            }
+        }
+    }
+
+    fn end_hole(&mut self) -> Result<(), AppError> {
+        let Some((from, to)) = self.hole.take() else { return Ok(()) };
+        let (conversation, epoch) = (self.id, self.epoch);
+        let frame = ServerFrame::Hole { conversation, epoch, from, to, at: String::new() };
+        self.raw(serde_json::to_vec(&frame).unwrap_or_default())
+    }
+
+    fn raw(&mut self, frame: Vec<u8>) -> Result<(), AppError> {
+        let frame = String::from_utf8(frame).ok().and_then(|text| RawValue::from_string(text).ok());
+        self.out
+            .push(frame.ok_or_else(|| AppError::Internal("a stored body is no json".to_owned()))?);
+        Ok(())
+    }
+}
+
+/// The same rule as on the socket: what a blocked person writes and puts on messages is not shown; what changes the
+/// conversation for everybody is.
+fn withheld(kind: EventKind, from: UserId, blocked: &[UserId]) -> bool {
+    let hideable = matches!(
+        kind,
+        EventKind::Message | EventKind::Edit | EventKind::Delete | EventKind::Reaction
+    );
+    hideable && blocked.contains(&from)
+}

@@ -1,0 +1,305 @@
+//! The online list: everybody whom some node says is online, with their names.
+//!
+//! Owns: the index and the task that keeps it. Never does: decide who is online (brokers announce). Talks to: `Live`, the
+//! store. Start reading at: [`follow_presence`], then [`App::online`].
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use backplane::{Live, NodeId, Signal, live::NodePresence};
+use protocol::{UserId, event::UserChange};
+use tokio::time::MissedTickBehavior;
+
+use super::{
+    App, AppError,
+    account::take,
+    cards::{OnlineList, OnlineUser, UserCard, matches},
+    people::needle,
+};
+use crate::{auth::AuthContext, store::Store};
+
+/// People in one page.
+const PAGE_MAX: usize = 100;
+/// The lists of all nodes are read again this often: what a lost signal or a dead node left behind goes away.
+const RESYNC_EVERY: Duration = Duration::from_secs(10);
+/// Names asked from the store in one call.
+const NAMES_CHUNK: usize = 500;
+
+/// Key of a person in the list: display name in lower case, then id.
+type Place = (String, UserId);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Who says since when that somebody is online.
+    nodes: HashMap<UserId, HashMap<NodeId, u64>>,
+    versions: HashMap<NodeId, u64>,
+    /// People with names, in the order of the list.
+    list: BTreeMap<Place, UserCard>,
+    places: HashMap<UserId, Place>,
+}
+
+/// Who is online, by name. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct OnlineIndex(Arc<RwLock<State>>);
+
+impl State {
+    fn set(&mut self, node: NodeId, user: UserId, online: bool, as_of: u64) {
+        if online {
+            self.nodes.entry(user).or_default().entry(node).or_insert(as_of);
+        } else if let Some(nodes) = self.nodes.get_mut(&user) {
+            nodes.remove(&node);
+            if nodes.is_empty() {
+                self.nodes.remove(&user);
+                self.forget(user);
+            }
+        }
+    }
+
+    fn forget(&mut self, user: UserId) {
+        if let Some(place) = self.places.remove(&user) {
+            self.list.remove(&place);
+        }
+    }
+
+    fn name(&mut self, card: UserCard) {
+        self.forget(card.id);
+        if self.nodes.contains_key(&card.id) {
+            let place = (card.display_name.to_lowercase(), card.id);
+            self.places.insert(card.id, place.clone());
+            self.list.insert(place, card);
+        }
+    }
+
+    fn reset(&mut self, nodes: Vec<NodePresence>) {
+        let mut online: HashMap<UserId, HashMap<NodeId, u64>> = HashMap::new();
+        self.versions = nodes.iter().map(|node| (node.node, node.version)).collect();
+        for node in nodes {
+            for (user, as_of) in node.users {
+                online.entry(user).or_default().insert(node.node, as_of);
+            }
+        }
+        let gone: Vec<UserId> =
+            self.places.keys().filter(|user| !online.contains_key(user)).copied().collect();
+        self.nodes = online;
+        gone.into_iter().for_each(|user| self.forget(user));
+    }
+
+    fn without_name(&self) -> Vec<UserId> {
+        let missing = self.nodes.keys().filter(|user| !self.places.contains_key(user));
+        missing.copied().collect()
+    }
+}
+
+impl OnlineIndex {
+    fn write<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Applies one signal; `true`: a version is missing, read all.
+    fn apply(&self, signal: Signal) -> bool {
+        self.write(|state| match signal {
+            Signal::Presence { node, version, changes } => {
+                let known = state.versions.insert(node, version);
+                for change in changes {
+                    state.set(node, change.user, change.online, change.as_of);
+                }
+                known.map_or(version != 1, |known| version != known + 1)
+            }
+            Signal::NodeGone { node } => {
+                state.versions.remove(&node);
+                let users: Vec<UserId> = state.nodes.keys().copied().collect();
+                users.into_iter().for_each(|user| state.set(node, user, false, 0));
+                false
+            }
+            Signal::UserChanged { user, what: UserChange::Profile } => {
+                state.forget(user);
+                false
+            }
+            _ => false,
+        })
+    }
+
+    /// One page: who matches, in the order of the list, after a place.
+    fn page(
+        &self,
+        needle: &str,
+        only: Option<&HashSet<UserId>>,
+        after: Option<&Place>,
+        limit: usize,
+    ) -> OnlineList {
+        let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let visible = |card: &UserCard| {
+            only.is_none_or(|only| only.contains(&card.id))
+                && matches(needle, &card.username, &card.display_name)
+        };
+        let mut list = OnlineList { total: 0, users: Vec::new(), next: None };
+        let mut last: Option<&Place> = None;
+        for (place, card) in state.list.iter().filter(|(_, card)| visible(card)) {
+            list.total += 1;
+            if after.is_some_and(|after| place <= after) {
+                continue;
+            }
+            if list.users.len() < limit {
+                let since = state.nodes.get(&card.id).and_then(|nodes| nodes.values().min());
+                let since = since.copied().unwrap_or_default();
+                list.users.push(OnlineUser { card: card.clone(), since });
+                last = Some(place);
+            } else if list.next.is_none() {
+                list.next = last.map(|(name, id)| format!("{id}{name}"));
+            }
+        }
+        list
+    }
+}
+
+fn parse_place(text: &str) -> Option<Place> {
+    let (id, name) = text.split_at_checked(16)?;
+    Some((name.to_owned(), id.parse().ok()?))
+}
+
+impl App {
+    /// Everybody online whom this person may find.
+    pub async fn online(
+        &self,
+        who: AuthContext,
+        text: &str,
+        after: Option<&str>,
+        limit: Option<usize>,
+    ) -> Result<OnlineList, AppError> {
+        take(&self.limits().searches_per_user, who.user, self.now_ms())?;
+        let malformed = || AppError::field("after", "malformed");
+        let after = after.map(|text| parse_place(text).ok_or_else(malformed)).transpose()?;
+        let only = match self.contacts_only().await? {
+            true => Some(self.contacts(who).await?),
+            false => None,
+        };
+        let limit = limit.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
+        let needle = needle(text).to_lowercase();
+        Ok(self.parts.online.page(&needle, only.as_ref(), after.as_ref(), limit))
+    }
+
+    /// People with whom somebody shares a conversation, themselves included.
+    async fn contacts(&self, who: AuthContext) -> Result<HashSet<UserId>, AppError> {
+        let query = crate::store::PeopleQuery {
+            contacts_of: Some(who.user),
+            limit: CONTACTS_MAX,
+            ..Default::default()
+        };
+        let found = self.store().find_people(query).await?;
+        Ok(found.iter().map(|user| user.id).chain([who.user]).collect())
+    }
+}
+
+/// Contacts that are looked at: 1,000 groups of 1,000 would be a million; the rest is not found in the online list.
+const CONTACTS_MAX: usize = 20_000;
+
+/// Keeps the index; runs until it is dropped. While live state is away the list stays as it was.
+pub(crate) async fn follow_presence(
+    live: Arc<dyn Live>,
+    store: Arc<dyn Store>,
+    index: OnlineIndex,
+) {
+    let mut signals = live.subscribe();
+    let mut resync = tokio::time::interval(RESYNC_EVERY);
+    resync.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let again = tokio::select! {
+            biased;
+            // First: it is due every ten seconds only, and heals what signals lost.
+            _ = resync.tick() => true,
+            received = signals.next() => match received {
+                Ok(signals) => signals.into_iter().fold(false, |gap, signal| index.apply(signal) | gap),
+                Err(_) => true,
+            },
+        };
+        if again {
+            match live.snapshot().await {
+                Ok(nodes) => index.write(|state| state.reset(nodes)),
+                Err(error) => tracing::debug!(%error, "the online list stays as it was"),
+            }
+        }
+        name_all(&*store, &index).await;
+    }
+}
+
+async fn name_all(store: &dyn Store, index: &OnlineIndex) {
+    let missing = index.write(|state| state.without_name());
+    for chunk in missing.chunks(NAMES_CHUNK) {
+        match store.users(chunk.to_vec()).await {
+            Ok(users) => index.write(|state| {
+                for user in users.iter().filter(|user| !user.deleted && !user.hidden) {
+                    state.name(UserCard::of(user));
+                }
+            }),
+            Err(error) => {
+                tracing::debug!(%error, "names of the online list come later");
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use backplane::PresenceChange;
+
+    use super::*;
+
+    const NODE: NodeId = NodeId(1);
+
+    fn change(user: u64, online: bool) -> PresenceChange {
+        PresenceChange { user: UserId(user), online, as_of: 5 }
+    }
+
+    fn named(index: &OnlineIndex, user: u64, name: &str) {
+        let card = UserCard {
+            id: UserId(user),
+            username: name.to_lowercase(),
+            display_name: name.to_owned(),
+            about: String::new(),
+        };
+        index.write(|state| state.name(card));
+    }
+
+    fn names(list: &OnlineList) -> Vec<&str> {
+        list.users.iter().map(|user| user.card.display_name.as_str()).collect()
+    }
+
+    #[test]
+    fn the_list_pages_searches_and_forgets() {
+        let index = OnlineIndex::default();
+        let changes = (1..=3).map(|user| change(user, true)).collect();
+        assert!(!index.apply(Signal::Presence { node: NODE, version: 1, changes }));
+        for (user, name) in [(1, "Cy"), (2, "Ada Bell"), (3, "Bob")] {
+            named(&index, user, name);
+        }
+        let first = index.page("", None, None, 2);
+        assert_eq!((names(&first), first.total), (vec!["Ada Bell", "Bob"], 3));
+        let after = parse_place(first.next.as_deref().unwrap()).unwrap();
+        let second = index.page("", None, Some(&after), 2);
+        assert_eq!((names(&second), second.next.as_deref()), (vec!["Cy"], None));
+        assert_eq!(names(&index.page("b", None, None, 9)), ["Ada Bell", "Bob"]);
+        let only = [UserId(1)].into();
+        assert_eq!(names(&index.page("", Some(&only), None, 9)), ["Cy"]);
+        let changes = vec![change(3, false)];
+        assert!(!index.apply(Signal::Presence { node: NODE, version: 2, changes }));
+        assert_eq!(index.page("", None, None, 9).total, 2);
+        assert!(!index.apply(Signal::NodeGone { node: NODE }));
+        assert_eq!(index.page("", None, None, 9).total, 0);
+    }
+
+    #[test]
+    fn a_gap_in_versions_asks_for_everything() {
+        let index = OnlineIndex::default();
+        let presence = |version| Signal::Presence { node: NODE, version, changes: vec![] };
+        assert!(!index.apply(presence(1)));
+        assert!(index.apply(presence(3)));
+        let nodes = vec![NodePresence { node: NODE, version: 3, users: vec![(UserId(9), 4)] }];
+        index.write(|state| state.reset(nodes));
+        assert!(!index.apply(presence(4)));
+        assert_eq!(index.write(|state| state.without_name()), [UserId(9)]);
+    }
+}
