@@ -182,7 +182,10 @@ impl Broker {
     pub(crate) async fn restart(mut self) -> Self {
         self.stop().await;
         let (folder, archive) = (std::mem::take(&mut self.folder), self.archive.clone());
+        let closed = self.log.closed();
         drop(self);
+        let freed = timeout(Duration::from_secs(20), closed).await;
+        freed.expect("a broker that has stopped holds no handle of the log");
         Self::spawn_in(folder, archive, |_| ()).await
     }
 }

@@ -104,6 +104,13 @@ impl LocalLog {
         Ok(Self { shared, disk, options, requests })
     }
 
+    /// Ready when the log has let go of its folder, which may then be opened again in this process. That happens after the
+    /// last clone and the last appender are dropped; this future is none of them.
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut end = self.shared.watch_end();
+        async move { while end.changed().await.is_ok() {} }
+    }
+
     fn pos(n: u64) -> Pos {
         Pos::new(EPOCH, n)
     }

@@ -79,6 +79,11 @@ impl Shared {
         *self.end.borrow()
     }
 
+    /// Follows the end; fails when both threads have ended and the folder is free.
+    pub(super) fn watch_end(&self) -> watch::Receiver<u64> {
+        self.end.clone()
+    }
+
     pub(super) fn trimmed_n(&self) -> u64 {
         self.trimmed.load(Ordering::SeqCst)
     }

@@ -47,14 +47,15 @@ pub(super) struct Writer {
     pub(super) options: Options,
     pub(super) sequencer: Sequencer,
     pub(super) requests: mpsc::Receiver<Request>,
-    pub(super) end: watch::Sender<u64>,
     /// Ts of the last batch: time never runs backwards in the log.
     pub(super) last_ts: u64,
-    pub(super) spare: Spare,
     /// Set after a failed sync: nothing can be promised any more.
     pub(super) failed: bool,
-    /// Held for the life of the thread.
+    /// Fields are dropped in this order: the preparing thread ends, then the folder is free, then readers hear of it.
+    pub(super) spare: Spare,
+    /// Held until neither thread can write any more.
     pub(super) _lock: Box<dyn Send + Sync>,
+    pub(super) end: watch::Sender<u64>,
 }
 
 /// Appends that go into one record.
@@ -255,30 +256,33 @@ impl Writer {
 
 /// The second thread: fills the next segment with zeros while the first one writes.
 pub(super) struct Spare {
-    order: mpsc::SyncSender<()>,
+    /// `None` only while it is being dropped.
+    order: Option<mpsc::SyncSender<()>>,
     ready: mpsc::Receiver<io::Result<Arc<dyn DiskFile>>>,
     ordered: bool,
+    thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Spare {
     pub(super) fn start(disk: Arc<dyn Disk>, bytes: u64) -> io::Result<Self> {
         let (order, orders) = mpsc::sync_channel::<()>(1);
         let (made, ready) = mpsc::sync_channel(1);
-        std::thread::Builder::new().name("log-spare".into()).spawn(move || {
+        let thread = std::thread::Builder::new().name("log-spare".into()).spawn(move || {
             while orders.recv().is_ok() {
                 if made.send(disk.create(SPARE, bytes)).is_err() {
                     return;
                 }
             }
         })?;
-        let mut spare = Self { order, ready, ordered: false };
+        let mut spare = Self { order: Some(order), ready, ordered: false, thread: Some(thread) };
         spare.prepare();
         Ok(spare)
     }
 
     /// Orders the next one; nothing happens if one is on order.
     fn prepare(&mut self) {
-        self.ordered = self.ordered || self.order.try_send(()).is_ok();
+        self.ordered =
+            self.ordered || self.order.as_ref().is_some_and(|order| order.try_send(()).is_ok());
     }
 
     /// Waits for the one on order. Errors: the disk's; the next call orders again.
@@ -288,5 +292,16 @@ impl Spare {
             self.ready.recv().map_err(|_| io::Error::other("the preparing thread is gone"))?;
         self.ordered = false;
         file
+    }
+}
+
+impl Drop for Spare {
+    /// Waits for the file at hand: a thread that still filled it with zeros could hit the segment that the next run of the
+    /// log, in the same process, makes of it. At most one file is on order, so the thread never waits for us.
+    fn drop(&mut self) {
+        self.order = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
