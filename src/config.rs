@@ -4,11 +4,12 @@
 //! Talks to: the settings file. Start reading at: [`Settings::resolve`].
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::PathBuf,
 };
 
-use clap::{Args, Parser};
+use clap::{Args, Parser, Subcommand};
+use protocol::Network;
 use serde::{Deserialize, Serialize};
 
 /// WebChat: a chat for everyone on one machine, in one process.
@@ -17,6 +18,44 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) options: Options,
+    /// Without one: serve.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What can be done to a data folder while no server runs on it.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Makes people, groups and socket tokens for load tests. Never on an instance that people use.
+    SeedUsers(SeedUsers),
+    /// Gives somebody a new password, which is printed; all their sessions end.
+    ResetPassword {
+        /// Log-in name.
+        username: String,
+    },
+}
+
+/// What to seed.
+#[derive(Debug, Args)]
+pub(crate) struct SeedUsers {
+    /// People. Each even one gets a direct conversation with the next one.
+    #[arg(long)]
+    pub(crate) count: usize,
+    /// File for a line per person: user id, session, socket token, its end in Unix milliseconds.
+    #[arg(long)]
+    pub(crate) tokens: PathBuf,
+    /// Groups that each person is in.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) groups_per_user: usize,
+    /// Members of a group.
+    #[arg(long, default_value_t = 8)]
+    pub(crate) group_size: usize,
+    /// File for a line per group: its id, then its members.
+    #[arg(long)]
+    pub(crate) groups: Option<PathBuf>,
+    /// Hours that the tokens are good for.
+    #[arg(long, default_value_t = 12)]
+    pub(crate) hours: u64,
 }
 
 /// Options of the server. Each one also as `WEBCHAT_…` in the environment and in the TOML file.
@@ -29,7 +68,7 @@ pub(crate) struct Options {
     #[arg(long, env = "WEBCHAT_ADMIN_PORT")]
     admin_port: Option<u16>,
     /// Folder of everything that is kept.
-    #[arg(long, env = "WEBCHAT_DATA")]
+    #[arg(long, global = true, env = "WEBCHAT_DATA")]
     data: Option<PathBuf>,
     /// Address to listen on. Other than loopback only with --behind-proxy.
     #[arg(long, env = "WEBCHAT_LISTEN")]
@@ -43,12 +82,18 @@ pub(crate) struct Options {
     /// Shard threads; 0 = one per core.
     #[arg(long, env = "WEBCHAT_SHARDS")]
     shards: Option<usize>,
-    /// Addresses that no per-address limit applies to: for load tests only.
+    /// Addresses or blocks that no per-address limit applies to: for load tests only.
     #[arg(long = "trusted-source", env = "WEBCHAT_TRUSTED_SOURCES", value_delimiter = ',')]
-    trusted_sources: Vec<IpAddr>,
+    trusted_sources: Vec<Network>,
     /// Settings as TOML.
-    #[arg(long, env = "WEBCHAT_CONFIG")]
+    #[arg(long, global = true, env = "WEBCHAT_CONFIG")]
     config: Option<PathBuf>,
+    /// Addresses or blocks of the proxies whose X-Forwarded-For is believed; with --behind-proxy loopback by default.
+    #[arg(long = "trusted-proxy", env = "WEBCHAT_TRUSTED_PROXIES", value_delimiter = ',')]
+    trusted_proxies: Vec<Network>,
+    /// Puts some people and messages into an empty instance, to look around; prints how to log in.
+    #[arg(long)]
+    pub(crate) demo: bool,
     /// Prints the settings in force as TOML, and ends.
     #[arg(long)]
     pub(crate) print_config: bool,
@@ -64,6 +109,7 @@ pub(crate) struct Settings {
     pub(crate) listen: IpAddr,
     pub(crate) behind_proxy: bool,
     pub(crate) origins: Vec<String>,
+    pub(crate) trusted_proxies: Vec<Network>,
     /// 0 = one per core.
     pub(crate) shards: usize,
     pub(crate) limits: Limits,
@@ -73,8 +119,8 @@ pub(crate) struct Settings {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Limits {
-    /// Addresses that no per-address limit applies to: for load tests only.
-    pub(crate) trusted_sources: Vec<IpAddr>,
+    /// Addresses or blocks that no per-address limit applies to: for load tests only.
+    pub(crate) trusted_sources: Vec<Network>,
 }
 
 impl Default for Settings {
@@ -86,6 +132,7 @@ impl Default for Settings {
             listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
             behind_proxy: false,
             origins: Vec::new(),
+            trusted_proxies: Vec::new(),
             shards: 0,
             limits: Limits::default(),
         }
@@ -115,6 +162,14 @@ impl Settings {
         }
         if !options.trusted_sources.is_empty() {
             settings.limits.trusted_sources.clone_from(&options.trusted_sources);
+        }
+        if !options.trusted_proxies.is_empty() {
+            settings.trusted_proxies.clone_from(&options.trusted_proxies);
+        } else if settings.behind_proxy && settings.trusted_proxies.is_empty() {
+            settings.trusted_proxies = vec![
+                IpAddr::V4(Ipv4Addr::LOCALHOST).into(),
+                IpAddr::V6(Ipv6Addr::LOCALHOST).into(),
+            ];
         }
         let problems = settings.problems();
         anyhow::ensure!(problems.is_empty(), "{}", problems.join("\n"));

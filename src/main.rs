@@ -1,13 +1,19 @@
 //! `webchat`: broker and api in one process.
 //!
-//! Owns: the composition. Never does: product work. Talks to: broker, api, the local log. Start reading at: [`run`].
+//! Owns: the composition. Never does: product work. Talks to: broker, api, the local log. Start reading at: [`serve::serve`].
 
 mod config;
+mod demo;
+mod parts;
+mod reset_password;
+mod seed;
+mod serve;
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use config::{Cli, Settings};
+use config::{Cli, Command, Settings};
+use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     match run(&Cli::parse()) {
@@ -26,7 +32,16 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         print!("{}", toml::to_string(&settings)?);
         return Ok(());
     }
-    anyhow::bail!(
-        "this revision cannot serve yet: docs/STATUS.md says what is there and what comes next"
-    )
+    let filter = EnvFilter::try_from_env("WEBCHAT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match &cli.command {
+            None => serve::serve(settings, cli.options.demo).await,
+            Some(Command::SeedUsers(plan)) => seed::seed(&settings.data, plan).await,
+            Some(Command::ResetPassword { username }) => {
+                reset_password::reset(&settings.data, username).await
+            }
+        }
+    })
 }

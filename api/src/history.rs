@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::{
     config::MIN_SEQ_WAIT,
+    persister::Nudge,
     projection::Item,
     store::{
         Anchor, MemberRecord, Store, StoreError, StoredConversation, StoredPage, Summary, Viewer,
@@ -49,12 +50,13 @@ pub struct Current {
 pub struct History {
     log: Arc<dyn Log>,
     store: Arc<dyn Store>,
+    nudge: Nudge,
 }
 
 impl History {
-    /// A reader of both.
-    pub fn new(log: Arc<dyn Log>, store: Arc<dyn Store>) -> Self {
-        Self { log, store }
+    /// A reader of both. `nudge`: asks the persister to store now.
+    pub fn new(log: Arc<dyn Log>, store: Arc<dyn Store>, nudge: Nudge) -> Self {
+        Self { log, store, nudge }
     }
 
     /// Waits until everything that is in the log now is in the store. Errors: `Behind` after [`MIN_SEQ_WAIT`].
@@ -68,6 +70,7 @@ impl History {
             if Instant::now() >= deadline {
                 return Err(HistoryError::Behind);
             }
+            self.nudge.now();
             tokio::time::sleep(LOOK_EVERY).await;
         }
         Ok(())

@@ -5,16 +5,20 @@
 
 pub mod app;
 pub mod appender;
+pub mod archive;
 pub mod auth;
 pub mod clock;
 pub mod config;
 pub mod history;
 pub mod http;
 pub mod metrics;
+pub mod persister;
 pub mod projection;
 pub mod rate_limit;
 mod start;
 pub mod store;
 
+pub use archive::StoreArchive;
 pub use config::ApiConfig;
+pub use persister::Persister;
 pub use start::{Api, Seams};

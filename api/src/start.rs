@@ -21,15 +21,14 @@ use crate::{
     },
     appender::AppendHandle,
     auth::{HashPool, Pepper},
-    config::ApiConfig,
+    config::{ApiConfig, PEPPER_FILE},
     history::History,
     http,
     metrics::Metrics,
+    persister::Nudge,
     store::Store,
 };
 
-/// File of the pepper in the data folder.
-const PEPPER_FILE: &str = "pepper";
 /// Histogram samples are folded this often.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// Sessions that have expired are dropped this often.
@@ -48,6 +47,10 @@ pub struct Seams {
     pub live: Arc<dyn Live>,
     /// Signs tokens; brokers verify with its public half.
     pub keyring: Arc<Keyring>,
+    /// Counts of the api and of the persister beside it.
+    pub metrics: Metrics,
+    /// Asks that persister to store now.
+    pub nudge: Nudge,
 }
 
 /// A running api.
@@ -68,8 +71,7 @@ impl Drop for Api {
 impl Api {
     /// Starts an api on the current runtime. Errors: the pepper cannot be read or made, or a thread cannot be started.
     pub fn start(config: ApiConfig, seams: Seams) -> io::Result<Self> {
-        let Seams { store, archive, log, live, keyring } = seams;
-        let metrics = Metrics::default();
+        let Seams { store, archive, log, live, keyring, metrics, nudge } = seams;
         let online = OnlineIndex::default();
         let clock = config.clock.clone();
         let tasks = [
@@ -80,7 +82,7 @@ impl Api {
         ];
         let tasks = tasks.iter().map(tokio::task::JoinHandle::abort_handle).collect();
         let app = Arc::new(App::new(Parts {
-            history: History::new(Arc::clone(&log), Arc::clone(&store)),
+            history: History::new(Arc::clone(&log), Arc::clone(&store), nudge),
             appender: AppendHandle::start(Arc::clone(&log)),
             pepper: Pepper::open(&config.data.join(PEPPER_FILE))?,
             hashes: HashPool::start(config.hash_threads, config.bcrypt_cost)?,

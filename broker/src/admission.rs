@@ -14,7 +14,7 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
-use protocol::UserId;
+use protocol::{Network, UserId};
 
 use crate::{config::BrokerConfig, handshake::Refusal};
 
@@ -38,7 +38,7 @@ pub(crate) struct Admission {
     per_user_max: u32,
     visitors_max: usize,
     visitors_per_ip_max: u32,
-    trusted: Vec<IpAddr>,
+    trusted: Vec<Network>,
 }
 
 /// One connection's place. `load` is that of its shard.
@@ -91,13 +91,17 @@ impl Admission {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn trusts(&self, ip: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(ip))
+    }
+
     /// A seat, or why there is none: a full node is `Limit`, too many of one address or user are `RateLimit`.
     pub(crate) fn admit(self: &Arc<Self>, ip: IpAddr, user: UserId) -> Result<Seat, Refusal> {
         let mut seats = self.seats();
         if seats.total >= self.connections_max {
             return Err(Refusal::Limit);
         }
-        let crowded = of(&seats.by_ip, &ip) >= self.per_ip_max && !self.trusted.contains(&ip);
+        let crowded = of(&seats.by_ip, &ip) >= self.per_ip_max && !self.trusts(ip);
         if crowded || of(&seats.by_user, &user) >= self.per_user_max {
             return Err(Refusal::RateLimit);
         }
@@ -110,8 +114,8 @@ impl Admission {
     /// Room for a connection that has said nothing yet.
     pub(crate) fn visit(self: &Arc<Self>, ip: IpAddr) -> Option<Visit> {
         let mut seats = self.seats();
-        let crowded = of(&seats.visitors_by_ip, &ip) >= self.visitors_per_ip_max
-            && !self.trusted.contains(&ip);
+        let crowded =
+            of(&seats.visitors_by_ip, &ip) >= self.visitors_per_ip_max && !self.trusts(ip);
         if seats.visitors >= self.visitors_max || crowded {
             return None;
         }
@@ -189,7 +193,7 @@ mod tests {
     fn visitors_are_bounded_and_trusted_sources_are_not_bounded_by_address() {
         let book = admission(|c| {
             c.http_connections_per_ip_max = 1;
-            c.trusted_sources = vec![THERE];
+            c.trusted_sources = vec![THERE.into()];
         });
         let _visit = book.visit(HERE).expect("room");
         assert!(book.visit(HERE).is_none());

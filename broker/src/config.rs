@@ -3,9 +3,7 @@
 //! Owns: [`BrokerConfig`], [`ShardConfig`]. Never does: read files (the root package does). Talks to: nobody.
 //! Start reading at: [`BrokerConfig`].
 
-use std::net::IpAddr;
-
-use protocol::limits;
+use protocol::{Network, limits};
 
 /// What the composer tells the broker. [`BrokerConfig::new`] has the defaults.
 #[derive(Debug, Clone)]
@@ -29,9 +27,9 @@ pub struct BrokerConfig {
     /// The same of one address.
     pub http_connections_per_ip_max: u32,
     /// Addresses without limits of their own: for load tests only.
-    pub trusted_sources: Vec<IpAddr>,
+    pub trusted_sources: Vec<Network>,
     /// Addresses whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<IpAddr>,
+    pub trusted_proxies: Vec<Network>,
     /// Time over which a drain spreads the reconnects.
     pub drain_window_ms: u64,
     /// Least time between two appends: above 0 batches get larger under load, at the price of that latency.

@@ -127,7 +127,8 @@ impl Server {
         visitors: &mut JoinSet<()>,
     ) {
         // A proxy is many clients: it has the node's limit only.
-        let proxy = self.node.config.trusted_proxies.contains(&remote.ip());
+        let proxy =
+            self.node.config.trusted_proxies.iter().any(|proxy| proxy.contains(remote.ip()));
         let visit = (!proxy).then(|| self.admission.visit(remote.ip()));
         if matches!(visit, Some(None)) || tune(&stream).is_err() {
             // No answer: a flood does not get work for free.
@@ -181,7 +182,7 @@ impl Server {
         let texts = lines.filter_map(|line| line.to_str().ok());
         let mut named = texts.flat_map(|line| line.rsplit(',')).map(|part| part.trim().parse());
         let mut client = remote;
-        while proxies.contains(&client)
+        while proxies.iter().any(|proxy| proxy.contains(client))
             && let Some(Ok(before)) = named.next()
         {
             client = before;

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use axum::http::HeaderMap;
 
-use crate::config::Network;
+use protocol::Network;
 
 /// The nearest address, seen from us, that is no trusted proxy. A header from an untrusted peer is ignored; in one from a
 /// trusted peer only the part that trusted proxies wrote counts, so a client can add what it likes on the left.

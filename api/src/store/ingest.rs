@@ -37,7 +37,7 @@ pub struct DeadLetter {
 
 /// What only the persister calls. Each call is all or nothing, and may be repeated after any failure: repeating changes
 /// nothing, whoever repeats it. Batches of a call are in log order.
-pub trait Ingest: Send + Sync {
+pub trait Ingest: Send + Sync + std::fmt::Debug {
     /// Everything of the partition up to here is stored, durably.
     fn stored(&self, partition: Partition) -> StoreFuture<'_, Pos>;
 

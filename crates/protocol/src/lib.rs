@@ -10,6 +10,7 @@ pub mod error;
 pub mod event;
 pub mod id;
 pub mod limits;
+pub mod network;
 pub mod position;
 
 pub use body::{EventKind, Role};
@@ -18,6 +19,7 @@ pub use command::Command;
 pub use error::ErrorCode;
 pub use event::ServerFrame;
 pub use id::{ConversationId, Producer, SessionId, UserId};
+pub use network::Network;
 pub use position::{Pos, Token};
 
 /// The sub-protocol name that both sides must agree on in the upgrade (RFC 6455 §1.9).
