@@ -3,6 +3,7 @@
 //! Owns: putting them together, and their end. Never does: product work. Talks to: broker, api. Start reading at: [`serve`].
 
 use std::{
+    io::Write,
     net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc,
@@ -169,9 +170,10 @@ fn announce(settings: &Settings, address: SocketAddr, admin: SocketAddr) {
         Some(origin) => origin.clone(),
         None => format!("http://localhost:{}", address.port()),
     };
-    println!("WebChat is on {url}");
-    println!(
-        "  data in {}, metrics on http://{admin}/metrics, Ctrl-C stops it",
-        settings.data.display()
+    let data = settings.data.display();
+    let text = format!(
+        "WebChat is on {url}\n  data in {data}, metrics on http://{admin}/metrics, Ctrl-C stops it\n"
     );
+    // Whoever started us may have stopped listening.
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
