@@ -185,7 +185,7 @@ impl Task {
             Ok(owner) => owner,
             Err(lost) => return lost,
         };
-        let (mut pace, mut trimmed) = (Pace::default(), Instant::now());
+        let (mut pace, mut trimmed) = (Pace::default(), None::<Instant>);
         loop {
             let batches = match self.collect(&mut owner, &mut pace).await {
                 Ok(batches) => batches,
@@ -195,8 +195,8 @@ impl Task {
                 return lost;
             }
             pace.stored();
-            if trimmed.elapsed() >= TRIM_EVERY {
-                trimmed = Instant::now();
+            if trimmed.is_none_or(|at| at.elapsed() >= TRIM_EVERY) {
+                trimmed = Some(Instant::now());
                 self.trim().await;
             }
         }
