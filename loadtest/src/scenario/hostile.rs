@@ -33,8 +33,8 @@ use crate::{
 
 /// Between the last attack and the last reading: longer than every timeout that an attack may hold.
 const CALM: Duration = Duration::from_secs(8);
-/// The honest pair's messages come in this distance.
-const HONEST_EVERY: Duration = Duration::from_millis(10);
+/// The honest pair's messages come in this distance: below the limit of 50 a second (PROTOCOL.md §9).
+const HONEST_EVERY: Duration = Duration::from_millis(25);
 /// Texts of this size stall a reader after few of them.
 const STALL_TEXT_BYTES: usize = 16_000;
 
