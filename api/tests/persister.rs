@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up fails")]
 
-#[allow(dead_code, reason = "this binary uses its own part")]
 mod world;
 
 use std::{

@@ -1,8 +1,9 @@
 //! Developer commands: `cargo xtask …`. What is longer than a few lines of shell lives here.
 //!
-//! Owns: the order of the test run, tidy, conformance. Never does: product work.
+//! Owns: the order of the test run, tidy, conformance, the browser. Never does: product work.
 //! Talks to: cargo, npm, the codec's echo server. Start reading at: [`Task`].
 
+mod browser;
 mod conformance;
 mod deps;
 mod report;
@@ -23,6 +24,17 @@ enum Task {
     Tidy,
     /// The Autobahn core cases against the codec.
     Conformance,
+    /// Builds the page and the server, and runs the browser tests: all, or those whose path contains the word.
+    E2e {
+        /// Part of a spec's path.
+        filter: Option<String>,
+    },
+    /// The long kill test: `kill -9` at random moments; prints what was checked.
+    Kill {
+        /// How often.
+        #[arg(long, default_value_t = 30)]
+        kills: u32,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -32,5 +44,7 @@ fn main() -> anyhow::Result<()> {
         Task::Check => steps::check(),
         Task::Tidy => tidy::run().finish(),
         Task::Conformance => conformance::run()?.finish(),
+        Task::E2e { filter } => steps::e2e(filter.as_deref()),
+        Task::Kill { kills } => steps::kill(kills),
     }
 }

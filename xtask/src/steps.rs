@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context;
 
-use crate::{conformance, deps, report::Outcome, tidy};
+use crate::{browser, conformance, deps, report::Outcome, tidy};
 
 /// The top of the workspace.
 pub(crate) fn root() -> PathBuf {
@@ -69,8 +69,27 @@ pub(crate) fn test() -> anyhow::Result<()> {
     });
     step("rust: tests", &mut total, nextest);
     step("websocket conformance", &mut total, conformance::run);
+    step("browser: the page in chromium", &mut total, || browser::run(None));
     println!();
     total.finish()
+}
+
+/// The browser tests by themselves.
+pub(crate) fn e2e(filter: Option<&str>) -> anyhow::Result<()> {
+    let mut outcome = run("frontend build", &mut npm(&["run", "build"]));
+    outcome.add(run("cargo build", &mut cargo(&["build", "--locked", "--workspace", "--bins"])));
+    outcome.add(browser::run(filter)?);
+    outcome.finish()
+}
+
+/// The kill test in its long form, on the release build.
+pub(crate) fn kill(kills: u32) -> anyhow::Result<()> {
+    let build = ["build", "--locked", "--release", "-p", "webchat", "-p", "loadtest", "--bins"];
+    let mut outcome = run("cargo build", &mut cargo(&build));
+    let mut loadtest = Command::new(target_dir().join("release/loadtest"));
+    loadtest.arg("kill").args(["--kills", &kills.to_string()]);
+    outcome.add(run("kill test", &mut loadtest));
+    outcome.finish()
 }
 
 /// What needs no server: quick enough to run before every commit.
