@@ -56,7 +56,8 @@ impl Parts {
         let persister = Persister::start(&seams, &clock, &metrics);
         persister.caught_up().await?;
         let time = clock.clone();
-        let live = Arc::new(LocalLive::new(Arc::new(move || time.now_ms())));
+        let live = LocalLive::open(&data.join("revocations"), Arc::new(move || time.now_ms()));
+        let live = Arc::new(live.with_context(folder)?);
         Ok(Self { store, archive, log, live, keyring, persister, metrics, clock })
     }
 

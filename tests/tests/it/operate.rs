@@ -7,6 +7,7 @@ use loadtest::{
     http::{Account, Refused},
     scenario::world::{PASSWORD, register},
     server::{Options, Server, binary},
+    socket::{OpenError, Socket, Upgrade},
 };
 
 fn run(arguments: &[&str]) -> (bool, String) {
@@ -70,4 +71,18 @@ async fn a_drain_lets_go_of_the_folder_and_the_next_start_finds_everything() {
     server.wait_ready().await.unwrap();
     let heads = ada.account.lock().await.heads().await.unwrap();
     assert_eq!(heads.iter().map(|(found, _, seq)| (*found, *seq)).collect::<Vec<_>>(), [(id, 1)]);
+}
+
+/// R37 over a restart: what was revoked stays revoked as long as its token could live.
+#[tokio::test]
+async fn a_login_that_ended_stays_ended_over_a_restart() {
+    let mut server = Server::start(Options::default()).await.unwrap();
+    let ada = register(server.address, "ada", 0).await.unwrap();
+    let mut ada = ada.account.lock().await;
+    let upgrade = Upgrade::bearer(&ada.socket_token);
+    Socket::open(server.address, None, &upgrade).await.unwrap();
+    ada.call(Method::POST, "/api/auth/logout", None).await.unwrap();
+    server.restart().await.unwrap();
+    let refused = Socket::open(server.address, None, &upgrade).await.unwrap_err();
+    assert!(matches!(refused, OpenError::Refused { status: 401, .. }), "{refused:?}");
 }

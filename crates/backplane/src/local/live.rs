@@ -1,17 +1,20 @@
 //! [`LocalLive`]: signals and shared ephemeral state inside one process.
 //!
-//! Owns: presence lists, revocations, newest receipts. Never does: keep anything over a restart. Talks to: nobody.
+//! Owns: presence lists, revocations, newest receipts. Never does: keep anything but revocations over a restart.
+//! Talks to: their file.
 //! Start reading at: [`LocalLive`].
 
 use std::{
     collections::HashMap,
+    io,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use protocol::{ConversationId, SessionId, UserId};
 use tokio::sync::broadcast;
 
-use super::Clock;
+use super::{Clock, revocations::Revocations};
 use crate::{
     BoxFuture, Cursors, Live, LiveError, NodeId, PresenceChange, Revocation, Signal, SignalStream,
     View, live::NodePresence,
@@ -31,10 +34,7 @@ struct Presence {
 #[derive(Debug, Default)]
 struct State {
     nodes: HashMap<NodeId, Presence>,
-    /// Revoked logins, with the time until which it matters.
-    sessions: HashMap<SessionId, u64>,
-    /// Users whose tokens of before a time are void: (before, login that stays, until).
-    users: HashMap<UserId, (u64, Option<SessionId>, u64)>,
+    revocations: Revocations,
     receipts: HashMap<ConversationId, HashMap<UserId, Cursors>>,
 }
 
@@ -53,9 +53,17 @@ impl std::fmt::Debug for LocalLive {
 }
 
 impl LocalLive {
-    /// Empty.
+    /// Empty, with nothing kept over a restart.
     pub fn new(clock: Clock) -> Self {
         Self { state: Arc::default(), signals: broadcast::channel(BEHIND_MAX).0, clock }
+    }
+
+    /// Empty but for the revocations that the file holds; it is made if it is not there. Errors: it cannot be read or written.
+    pub fn open(revocations: &Path, clock: Clock) -> io::Result<Self> {
+        let revocations = Revocations::open(revocations, clock())?;
+        let live = Self::new(clock);
+        live.state().revocations = revocations;
+        Ok(live)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -127,21 +135,11 @@ impl Live for LocalLive {
         now_ms: u64,
         keep_ms: u64,
     ) -> BoxFuture<'_, Result<(), LiveError>> {
-        let mut state = self.state();
-        state.sessions.retain(|_, until| *until > now_ms);
-        state.users.retain(|_, (_, _, until)| *until > now_ms);
         let until = now_ms.saturating_add(keep_ms);
-        match revocation {
-            Revocation::Session(session) => {
-                state.sessions.insert(session, until);
-            }
-            Revocation::User { user, except } => {
-                state.users.insert(user, (now_ms, except, until));
-            }
-        }
-        drop(state);
+        let added = self.state().revocations.add(revocation, now_ms, until);
         self.send(vec![Signal::Revoked(revocation)]);
-        ready(())
+        let kept = added.map_err(|error| LiveError(format!("revocations: {error}")));
+        Box::pin(std::future::ready(kept))
     }
 
     fn is_revoked(
@@ -151,12 +149,7 @@ impl Live for LocalLive {
         issued_at_ms: u64,
     ) -> BoxFuture<'_, Result<bool, LiveError>> {
         let now = (self.clock)();
-        let state = self.state();
-        let by_session = state.sessions.get(&session).is_some_and(|until| *until > now);
-        let by_user = state.users.get(&user).is_some_and(|(before, except, until)| {
-            *until > now && issued_at_ms <= *before && *except != Some(session)
-        });
-        ready(by_session || by_user)
+        ready(self.state().revocations.holds(user, session, issued_at_ms, now))
     }
 
     /// One process reads the archive in memory's reach: nothing is cached.

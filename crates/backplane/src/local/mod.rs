@@ -8,6 +8,7 @@ mod live;
 mod log;
 pub mod memory_disk;
 mod reader;
+mod revocations;
 mod segment;
 mod writer;
 
