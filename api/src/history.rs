@@ -132,6 +132,16 @@ impl History {
         Ok(self.store.events(id, from, to).await?)
     }
 
+    /// One event, the newest of the log included; `None`: a hole, or nothing yet.
+    pub async fn event(
+        &self,
+        id: ConversationId,
+        seq: u64,
+    ) -> Result<Option<StoredEvent>, HistoryError> {
+        self.settle_for(id).await?;
+        Ok(self.store.events(id, seq, seq).await?.pop())
+    }
+
     /// A page of folded items.
     pub async fn page(
         &self,
