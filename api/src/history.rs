@@ -84,7 +84,8 @@ impl History {
         self.settle(self.log.info().partition_of(conversation)).await
     }
 
-    async fn settle_all(&self) -> Result<(), HistoryError> {
+    /// Waits until everything that is in the log now is in the store.
+    pub async fn settle_all(&self) -> Result<(), HistoryError> {
         for partition in 0..self.log.info().partitions {
             self.settle(partition).await?;
         }

@@ -5,7 +5,7 @@
 use std::{
     convert::Infallible,
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -68,7 +68,6 @@ pub(crate) struct Server {
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) live: Arc<LocalLive>,
     pub(crate) log: Arc<LocalLog>,
-    pub(crate) store: Arc<dyn Store>,
     pub(crate) folder: PathBuf,
     secure: bool,
     persister: Option<Persister>,
@@ -95,7 +94,8 @@ impl Server {
         let (store, ingest): (Arc<dyn Store>, Arc<dyn Ingest>) = (sqlite.clone(), sqlite);
         let archive: Arc<dyn Archive> = Arc::new(StoreArchive::new(Arc::clone(&store), 1));
         let stored = ingest.stored(0).await.unwrap();
-        let log = open_log(&folder, &archive, stored).await;
+        let log = local::open(&folder.join("log"), Arc::clone(&archive), stored);
+        let log = Arc::new(log.unwrap());
         let keyring = Arc::new(Keyring::open(&folder.join("keys")).unwrap());
         let metrics = Metrics::default();
         let persister = Persister::start(
@@ -113,7 +113,7 @@ impl Server {
         change(&mut config);
         let secure = config.secure;
         let seams = Seams {
-            store: Arc::clone(&store),
+            store,
             archive,
             log: log.clone(),
             live: live.clone(),
@@ -126,7 +126,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let accepting = tokio::spawn(accept(listener, api));
         let persister = Some(persister);
-        Self { address, clock, keyring, live, log, store, folder, secure, persister, accepting }
+        Self { address, clock, keyring, live, log, folder, secure, persister, accepting }
     }
 
     /// Ends this server and starts another one on the same folder.
@@ -148,15 +148,6 @@ impl Server {
     pub(crate) fn client(&self) -> Client {
         Client::new(self.address, self.secure)
     }
-}
-
-/// The log of a server that has just ended may still hold its folder for a moment.
-async fn open_log(
-    folder: &Path,
-    archive: &Arc<dyn Archive>,
-    stored: protocol::Pos,
-) -> Arc<LocalLog> {
-    Arc::new(local::open(&folder.join("log"), Arc::clone(archive), stored).unwrap())
 }
 
 async fn accept(listener: TcpListener, api: Arc<Api>) {

@@ -13,7 +13,6 @@ use crate::{
 pub(crate) struct Person {
     pub(crate) client: Client,
     pub(crate) id: String,
-    pub(crate) name: String,
     /// What registering or logging in answered.
     pub(crate) reply: Value,
 }
@@ -59,8 +58,8 @@ pub(crate) fn texts(page: &Value) -> Vec<String> {
 
 impl Person {
     fn of(client: Client, reply: Value) -> Self {
-        let text = |field: &str| reply["user"][field].as_str().unwrap().to_owned();
-        Self { client, id: text("id"), name: text("username"), reply }
+        let id = reply["user"]["id"].as_str().unwrap().to_owned();
+        Self { client, id, reply }
     }
 
     pub(crate) fn session(&self) -> String {
