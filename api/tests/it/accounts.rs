@@ -1,5 +1,7 @@
 //! Registering, logging in and out, and who may register.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use crate::{
@@ -85,6 +87,27 @@ async fn a_wrong_name_and_a_wrong_password_look_the_same() {
     assert!(wrong.cookies().is_empty());
     login("", "").await.refused(401, "bad_credentials");
     login(&"x".repeat(10_000), PASSWORD).await.refused(401, "bad_credentials");
+}
+
+#[tokio::test]
+async fn an_unknown_name_takes_as_long_as_a_wrong_password() {
+    // Expensive enough to stand out from everything else in a login.
+    let server = Server::spawn_with(|config| config.bcrypt_cost = 9).await;
+    server.person("ada").await;
+    let browser = server.client();
+    // The quickest of several: noise only ever adds.
+    let quickest = async |name: &str| {
+        let mut best = Duration::MAX;
+        for _ in 0..5 {
+            let begun = Instant::now();
+            let body = json!({ "username": name, "password": "wrong password" });
+            browser.post("/api/auth/login", body).await.refused(401, "bad_credentials");
+            best = best.min(begun.elapsed());
+        }
+        best
+    };
+    let (known, unknown) = (quickest("ada").await, quickest("nobody").await);
+    assert!(unknown * 2 > known && known * 2 > unknown, "known {known:?}, unknown {unknown:?}");
 }
 
 #[tokio::test]

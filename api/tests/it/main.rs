@@ -6,6 +6,7 @@ mod accounts;
 mod admin;
 mod blocking;
 mod client;
+mod comings;
 mod gate;
 mod harness;
 mod invites;

@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 
 use crate::{harness::Server, person::texts};
 
+/// No seqs.
+const NONE: std::ops::RangeInclusive<u64> = 0..=0;
+
 fn seqs(list: &Value) -> Vec<u64> {
     list.as_array().unwrap().iter().map(|item| item["seq"].as_u64().unwrap()).collect()
 }
@@ -67,19 +70,23 @@ async fn what_is_not_there_yet_is_refused_as_retryable() {
     bob.get(&path).await.refused(503, "unavailable");
     server.stop_persister();
     // Written before the api can show it: the write succeeds, and no read pretends that it never was.
-    let mut late = None;
-    for path in ["events", "messages", "receipts", "members"] {
-        if late.is_none() {
-            let body = json!({ "text": "late" });
-            late = Some(ada.post(&format!("/api/conversations/{at}/messages"), body).await.ok());
-        }
+    ada.say(&at, "late").await;
+    let refused = async |path: &str| {
         let begun = Instant::now();
-        let answer = bob.get(&format!("/api/conversations/{at}/{path}")).await;
+        let answer = bob.get(&format!("/api/conversations/{at}{path}")).await;
         answer.refused(503, "unavailable");
         let waited = begun.elapsed();
         assert!(waited > Duration::from_millis(1_900), "{path}: it waited {waited:?}");
-        assert!(waited < Duration::from_secs(5), "{path}: it waited {waited:?}");
-    }
+        assert!(waited < Duration::from_secs(8), "{path}: it waited {waited:?}");
+    };
+    tokio::join!(
+        refused(""),
+        refused("/events"),
+        refused("/messages"),
+        refused("/receipts"),
+        refused("/members"),
+    );
+    bob.get("/api/conversations").await.refused(503, "unavailable");
     bob.get("/api/me").await.ok();
 }
 
@@ -97,16 +104,16 @@ async fn pages_go_both_ways_and_say_whether_there_is_more() {
         ("limit=3", 8..=10, true, false),
         ("before=8&limit=3", 5..=7, true, true),
         ("before=3", 1..=2, false, true),
-        ("before=1", 1..=0, false, true),
+        ("before=1", NONE, false, true),
         ("after=8", 9..=10, true, false),
         ("after=2&limit=2", 3..=4, true, true),
-        ("after=11", 1..=0, true, false),
+        ("after=11", NONE, true, false),
         ("around=5&limit=4", 3..=6, true, true),
         ("around=1&limit=4", 1..=2, false, true),
         ("around=10&limit=4", 8..=10, true, false),
     ] {
         let page = bob.page(&at, query).await;
-        let expected: Vec<u64> = expected.collect();
+        let expected: Vec<u64> = expected.filter(|seq| *seq > 0).collect();
         assert_eq!(seqs(&page["items"]), expected, "{query}");
         assert_eq!(page["as_of"], 11, "{query}");
         assert_eq!(page["more_before"], before, "{query} before");

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    client::Client,
+    client::{Client, Raw},
     harness::{PASSWORD, Server},
 };
 
@@ -160,4 +160,38 @@ async fn logging_out_works_with_the_refresh_cookie_alone() {
     old.get("/api/me").await.refused(401, "unauthorized");
     refresh(&old).await.refused(401, "unauthorized");
     other.get("/api/me").await.ok();
+}
+
+#[tokio::test]
+async fn one_user_has_fifty_sessions_and_the_one_used_longest_ago_gives_way() {
+    let server = Server::spawn().await;
+    let (oldest, second) = (server.person("ada").await, server.login("ada").await);
+    server.clock.advance_ms(1_000);
+    refresh(&oldest).await.ok();
+    let mut newest = server.login("ada").await;
+    for _ in 4..=50 {
+        newest = server.login("ada").await;
+    }
+    oldest.get("/api/me").await.ok();
+    second.get("/api/me").await.ok();
+    server.login("ada").await;
+    second.get("/api/me").await.refused(401, "unauthorized");
+    oldest.get("/api/me").await.ok();
+    let list = newest.get("/api/auth/sessions").await.ok();
+    assert_eq!(list["sessions"].as_array().unwrap().len(), 50);
+}
+
+#[tokio::test]
+async fn a_session_shows_what_the_browser_calls_itself_cut() {
+    let server = Server::spawn().await;
+    server.person("ada").await;
+    let browser = server.client();
+    let body = json!({ "username": "ada", "password": PASSWORD });
+    let raw = Raw::new("POST", "/api/auth/login").own();
+    let raw = raw.with("user-agent", &format!("Browser\t1 {}", "x".repeat(500))).json(&body);
+    browser.raw(raw).await.ok();
+    let list = browser.get("/api/auth/sessions").await.ok();
+    let sessions = list["sessions"].as_array().unwrap().iter();
+    let agents: Vec<&str> = sessions.map(|s| s["user_agent"].as_str().unwrap()).collect();
+    assert!(agents.iter().any(|agent| agent.starts_with("Browser1 x") && agent.len() == 160));
 }
