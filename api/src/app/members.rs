@@ -147,7 +147,7 @@ impl App {
         key: Producer,
         id: ConversationId,
     ) -> Result<Stored, AppError> {
-        let decide = |group: &Group| Ok(draft(rules::join(group, &[user])?));
+        let decide = |group: &Group| Ok(draft(rules::join_by_link(group, user)?));
         self.append_to_group(user, key, id, decide).await
     }
 

@@ -62,8 +62,16 @@ pub fn add(group: &Group, actor: UserId, users: &[UserId]) -> Result<Vec<MemberC
     join(group, users)
 }
 
+/// Joins by a link. A group that everybody left has no owner and gets none: its links lead nowhere.
+pub fn join_by_link(group: &Group, user: UserId) -> Result<Vec<MemberChange>, AppError> {
+    if group.members.is_empty() {
+        return Err(AppError::NotFound("invitation"));
+    }
+    join(group, &[user])
+}
+
 /// What joining amounts to, whoever allowed it.
-pub fn join(group: &Group, users: &[UserId]) -> Result<Vec<MemberChange>, AppError> {
+fn join(group: &Group, users: &[UserId]) -> Result<Vec<MemberChange>, AppError> {
     let since = match group.history {
         HistoryAccess::All => 1,
         // 0: the seq of the event itself.

@@ -65,3 +65,15 @@ async fn who_was_removed_may_come_back_by_a_link_and_who_joins_a_link_race_is_in
     assert_eq!(heads, [3, 3], "one event");
     assert_eq!(ada.conversation(&at).await["members_count"], 2);
 }
+
+#[tokio::test]
+async fn a_link_into_a_group_that_everybody_left_leads_nowhere() {
+    let server = Server::spawn().await;
+    let [ada, bob] = server.people(["ada", "bob"]).await;
+    let at = ada.group(&[], "joined").await;
+    let invite = ada.post(&format!("/api/conversations/{at}/invite"), json!({})).await.ok();
+    let link = format!("/api/invites/{}", invite["code"].as_str().unwrap());
+    ada.remove(&at, &ada).await.ok();
+    bob.get(&link).await.refused(404, "not_found");
+    bob.post(&link, json!({})).await.refused(404, "not_found");
+}

@@ -100,3 +100,18 @@ async fn the_last_member_takes_the_group_along_and_others_are_not_touched() {
     let path = format!("/api/conversations/{shared}/members");
     ada.post(&path, adding).await.refused(404, "not_found");
 }
+
+#[tokio::test]
+async fn the_last_administrator_appoints_another_one_first() {
+    let server = Server::spawn().await;
+    let [ada, bob, cyd] = server.people(["ada", "bob", "cyd"]).await;
+    end(&ada, PASSWORD).await.refused(409, "conflict");
+    let path = |of: &Person| format!("/api/admin/users/{}", of.id);
+    ada.patch(&path(&bob), json!({ "admin": true })).await.ok();
+    ada.patch(&path(&bob), json!({ "disabled": true })).await.ok();
+    end(&ada, PASSWORD).await.refused(409, "conflict");
+    ada.get("/api/me").await.ok();
+    ada.patch(&path(&cyd), json!({ "admin": true })).await.ok();
+    end(&ada, PASSWORD).await.ok();
+    cyd.get("/api/admin/settings").await.ok();
+}
