@@ -84,7 +84,8 @@ impl History {
         self.settle(self.log.info().partition_of(conversation)).await
     }
 
-    async fn settle_all(&self) -> Result<(), HistoryError> {
+    /// Waits until everything that is in the log now is in the store.
+    pub async fn settle_all(&self) -> Result<(), HistoryError> {
         for partition in 0..self.log.info().partitions {
             self.settle(partition).await?;
         }
@@ -130,6 +131,16 @@ impl History {
         to: u64,
     ) -> Result<Vec<StoredEvent>, HistoryError> {
         Ok(self.store.events(id, from, to).await?)
+    }
+
+    /// One event, the newest of the log included; `None`: a hole, or nothing yet.
+    pub async fn event(
+        &self,
+        id: ConversationId,
+        seq: u64,
+    ) -> Result<Option<StoredEvent>, HistoryError> {
+        self.settle_for(id).await?;
+        Ok(self.store.events(id, seq, seq).await?.pop())
     }
 
     /// A page of folded items.

@@ -3,7 +3,6 @@
 //! Owns: what is checked before a password is hashed. Never does: say which of name and password was wrong.
 //! Talks to: the store, the hashing pool, buckets. Start reading at: [`App::login`].
 
-use backplane::Revocation;
 use protocol::UserId;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -12,7 +11,7 @@ use super::{App, AppError, names, session::Login};
 use crate::{
     auth::{AuthContext, Caller, check_password},
     rate_limit::{RateLimiter, address_key},
-    store::{self, Credentials, NewUser},
+    store::{self, Credentials, InviteCode, NewUser, RegistrationMode},
 };
 
 /// A new account.
@@ -60,7 +59,9 @@ impl App {
         let username = names::username(&username)?;
         let display_name = names::display_name(display_name.as_deref().unwrap_or(&username))?;
         check_password(&password).map_err(|what| AppError::field("password", what))?;
-        // Before the expensive hash; the store decides again, in one step with the insertion.
+        // Before the expensive hash; the store decides again, in one step with the insertion. First who may register at
+        // all: where registration is closed, nobody learns which names are taken.
+        self.may_register(invite.as_deref()).await?;
         if self.store().credentials(username.clone()).await?.is_some() {
             return Err(AppError::UsernameTaken);
         }
@@ -72,6 +73,23 @@ impl App {
             store::Registration::Done(user) => self.begin_session(&user, user_agent).await,
             store::Registration::UsernameTaken => Err(AppError::UsernameTaken),
             store::Registration::Closed => Err(AppError::RegistrationClosed),
+        }
+    }
+
+    async fn may_register(&self, invite: Option<&str>) -> Result<(), AppError> {
+        let mode = self.store().settings().await?.registration;
+        if mode == RegistrationMode::Open || !self.store().has_users().await? {
+            return Ok(());
+        }
+        let code = invite.filter(|_| mode == RegistrationMode::Invite);
+        let good = match code {
+            Some(code) => self.store().invite(code.to_owned()).await?,
+            None => None,
+        };
+        if good == Some(InviteCode::Registration) {
+            Ok(())
+        } else {
+            Err(AppError::RegistrationClosed)
         }
     }
 
@@ -146,8 +164,8 @@ impl App {
     ) -> Result<(), AppError> {
         let hash = self.parts.hashes.hash(self.parts.pepper.prehash(password)).await?;
         let except = keep.map(|who| who.session);
-        self.store().set_password(user, hash, except).await?;
-        self.revoke(Revocation::User { user, except }).await
+        let ended = self.store().set_password(user, hash, except).await?;
+        self.end_all(user, ended).await
     }
 
     fn limit_address(&self, caller: Caller, limiter: &RateLimiter) -> Result<(), AppError> {

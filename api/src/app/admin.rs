@@ -138,7 +138,8 @@ impl App {
         self.require_admin(who).await?;
         let limit = limit.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
         let query =
-            PeopleQuery { text: needle(text), contacts_of: None, disabled_too: true, after, limit };
+            // From the smallest id on: pages are by id, also the first one of a search.
+            PeopleQuery { text: needle(text), contacts_of: None, disabled_too: true, after: Some(after.unwrap_or(UserId(0))), limit };
         let users = self.store().find_people(query).await?;
         let info = |user: &User| AdminUser {
             card: UserCard::of(user),

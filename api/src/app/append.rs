@@ -3,12 +3,20 @@
 //! Owns: the loop around the log's verdicts, and what reads of a conversation are authorised by. Never does: decide what
 //! is allowed (its callers pass that in). Talks to: the appender, the history reader. Start reading at: [`App::append`].
 
-use backplane::{Envelope, Key, Verdict};
-use protocol::{ConversationId, EventKind, Producer, UserId};
+use backplane::{Envelope, Key, StoredEvent, Verdict};
+use protocol::{
+    ConversationId, EventKind, Producer, Role, UserId,
+    body::{MemberBody, MemberChange, content_hash},
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{App, AppError, account::take, rules::Group};
+use super::{
+    App, AppError,
+    account::take,
+    rules::{Group, Place},
+};
+use crate::auth::AuthContext;
 
 /// Tries under another `mver`: each means that somebody changed the members in between.
 const TRIES_MAX: usize = 8;
@@ -27,6 +35,32 @@ pub(super) struct Draft {
     pub(super) kind: EventKind,
     /// Canonical JSON.
     pub(super) body: Vec<u8>,
+}
+
+/// What a request wants to append, as far as that is known before anything is decided.
+#[derive(Debug)]
+pub(super) enum Intent {
+    /// Exactly this.
+    Event(EventKind, Vec<u8>),
+    /// Some of these, as this; `None` = not a member any more.
+    Members(Vec<UserId>, Option<Role>),
+}
+
+impl Intent {
+    fn is(&self, event: &StoredEvent, hash: u64) -> bool {
+        match self {
+            Self::Event(kind, body) => {
+                event.kind == Some(*kind) && hash == content_hash(*kind, body)
+            }
+            Self::Members(users, role) => {
+                let body = serde_json::from_slice::<MemberBody>(&event.body);
+                let named =
+                    |change: &MemberChange| change.role == *role && users.contains(&change.user);
+                event.kind == Some(EventKind::Member)
+                    && body.is_ok_and(|body| body.changes.iter().all(named))
+            }
+        }
+    }
 }
 
 /// What an append is decided by.
@@ -78,7 +112,10 @@ impl App {
     /// A group as it stands now, the newest membership events of the log included.
     pub(super) async fn group(&self, id: ConversationId) -> Result<Option<Group>, AppError> {
         let Some(current) = self.history().current(id).await? else { return Ok(None) };
-        let members = current.members.iter().filter_map(|m| m.role.map(|role| (m.user, role)));
+        let members = current.members.iter().filter_map(|member| {
+            let (role, since) = (member.role?, member.since);
+            Some((member.user, Place { role, since }))
+        });
         Ok(Some(Group {
             mver: current.conversation.head.mver,
             history: current.conversation.history,
@@ -139,7 +176,7 @@ impl App {
         self.metrics().appended(kind, verdict.as_ref().map_or("error", result_label));
         match verdict? {
             Verdict::Stored { seq, ts, .. } => Ok(Some(Stored { seq, ts, again: false })),
-            Verdict::Dup { seq, .. } => Ok(Some(Stored { seq, ts: self.now_ms(), again: true })),
+            Verdict::Dup { seq, .. } => self.stored_again(key, seq).await.map(Some),
             Verdict::StaleMembership { .. } => Ok(None),
             Verdict::UnknownConversation => Err(AppError::NotFound("conversation")),
             Verdict::Reused { .. } | Verdict::OutOfOrder { .. } => {
@@ -149,16 +186,49 @@ impl App {
         }
     }
 
+    /// The answer that an earlier request got, or would have got.
+    async fn stored_again(&self, key: Key, seq: u64) -> Result<Stored, AppError> {
+        let event = self.history().event(key.conversation, seq).await?;
+        Ok(Stored { seq, ts: event.map_or(0, |event| event.ts), again: true })
+    }
+
+    /// The answer of an attempt. If it is refused because an earlier request with the same key has done it already (who
+    /// was deleted, added or removed is not there to be so again), the answer is that of the earlier one.
+    pub(super) async fn once(
+        &self,
+        key: Key,
+        intent: Intent,
+        attempt: impl Future<Output = Result<Stored, AppError>>,
+    ) -> Result<Appended, AppError> {
+        let refusal = match attempt.await {
+            Err(refusal @ (AppError::Conflict(_) | AppError::NotFound(_))) => refusal,
+            other => return other.map(Into::into),
+        };
+        // Settles: the store then knows every key that the log has taken.
+        self.history().head(key.conversation).await?;
+        let found = self.parts.archive.find(key).await.map_err(|_| AppError::unavailable())?;
+        let Some((seq, _, hash)) = found.stored else { return Err(refusal) };
+        let event = self.history().event(key.conversation, seq).await?;
+        if event.is_some_and(|event| intent.is(&event, hash)) {
+            Ok(Appended { seq })
+        } else {
+            Err(refusal)
+        }
+    }
+
     /// The log has forgotten this key; the store has not.
     async fn find_old(&self, key: Key, hash: u64) -> Result<Stored, AppError> {
         let found = self.parts.archive.find(key).await.map_err(|_| AppError::unavailable())?;
         match found.stored {
-            Some((seq, _, stored)) if stored == hash => {
-                Ok(Stored { seq, ts: self.now_ms(), again: true })
-            }
+            Some((seq, _, stored)) if stored == hash => self.stored_again(key, seq).await,
             _ => Err(AppError::Conflict("this idempotency key was used for something else")),
         }
     }
+}
+
+/// The key of an append through HTTP: each has a producer of its own.
+pub(super) fn key_of(who: AuthContext, producer: Producer, conversation: ConversationId) -> Key {
+    Key { conversation, user: who.user, producer, no: 1 }
 }
 
 /// An event that is in the log.
@@ -166,7 +236,7 @@ impl App {
 pub(super) struct Stored {
     /// Its place.
     pub(super) seq: u64,
-    /// Unix milliseconds; of the answer, if it was stored by an earlier request.
+    /// Unix milliseconds.
     pub(super) ts: u64,
     /// An earlier request with the same key had stored it.
     pub(super) again: bool,

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::{App, AppError};
-use crate::auth::AuthContext;
+use crate::{auth::AuthContext, projection::Effect};
 
 /// Events contiguous from the asked position + 1.
 #[derive(Debug, Serialize, ToSchema)]
@@ -47,7 +47,7 @@ impl App {
         let since = summary.member.map_or(1, |member| member.since);
         let blocked = self.store().blocked(who.user).await?;
         let from = after.saturating_add(1);
-        let mut frames = Frames { id, epoch: head.epoch, hole: None, out: Vec::new() };
+        let mut frames = Frames { id, epoch: head.epoch, since, hole: None, out: Vec::new() };
         // What was before one's own time is one hole.
         if from < since && head.seq >= from {
             frames.skip(from, (since - 1).min(head.seq));
@@ -70,6 +70,7 @@ impl App {
 struct Frames {
     id: ConversationId,
     epoch: u32,
+    since: u64,
     hole: Option<(u64, u64)>,
     out: Vec<Box<RawValue>>,
 }
@@ -81,7 +82,10 @@ impl Frames {
 
     fn push(&mut self, event: &StoredEvent, blocked: &[UserId]) -> Result<(), AppError> {
         match event.kind {
-            Some(kind) if !withheld(kind, event.from, blocked) => {
+            Some(kind)
+                if !withheld(kind, event.from, blocked)
+                    && !is_about_before(kind, event, self.since) =>
+            {
                 self.end_hole()?;
                 let head = EventHead {
                     kind,
@@ -118,6 +122,13 @@ impl Frames {
             .push(frame.ok_or_else(|| AppError::Internal("a stored body is no json".to_owned()))?);
         Ok(())
     }
+}
+
+/// Whether an event is about a message from before somebody's time: the new words of an old message are as old as it is.
+fn is_about_before(kind: EventKind, event: &StoredEvent, since: u64) -> bool {
+    // Nobody was before the first event.
+    since > 1
+        && matches!(Effect::of(kind, &event.body), Ok(Some(effect)) if effect.target() < since)
 }
 
 /// The same rule as on the socket: what a blocked person writes and puts on messages is not shown; what changes the

@@ -69,6 +69,7 @@ impl App {
     ) -> Result<InvitePreview, AppError> {
         let id = self.invited_to(who, code).await?;
         let current = self.history().current(id).await?;
+        let current = current.filter(|current| current.conversation.members > 0);
         let conversation = current.ok_or(AppError::NotFound("invitation"))?.conversation;
         let title = conversation.title.unwrap_or_default();
         Ok(InvitePreview { title, members_count: conversation.members })

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use super::{
     App, AppError,
-    append::{Appended, Draft, Standing, Stored},
+    append::{Appended, Draft, Intent, Standing, Stored, key_of},
     cards::UserCard,
     rules::{self, Group},
 };
@@ -95,15 +95,19 @@ impl App {
         if users.len() > GROUP_MEMBERS_MAX {
             return Err(AppError::TooLarge("a group has at most 1,000 members"));
         }
-        self.standing(who.user, id).await?.group()?.at_least(who.user, Role::Admin)?;
         let mut unique = users;
         unique.sort_unstable();
         unique.dedup();
-        self.check_joinable(&unique).await?;
-        self.check_groups_of(&unique).await?;
-        let decide =
-            |standing: &Standing| Ok(draft(rules::add(standing.group()?, who.user, &unique)?));
-        Ok(self.append(who.user, key, id, decide).await?.into())
+        let attempt = async {
+            self.standing(who.user, id).await?.group()?.at_least(who.user, Role::Admin)?;
+            self.check_joinable(&unique).await?;
+            self.check_groups_of(&unique).await?;
+            let decide =
+                |standing: &Standing| Ok(draft(rules::add(standing.group()?, who.user, &unique)?));
+            self.append(who.user, key, id, decide).await
+        };
+        let intent = Intent::Members(unique.clone(), Some(Role::Member));
+        self.once(key_of(who, key, id), intent, attempt).await
     }
 
     /// Removes somebody, or leaves.
@@ -116,7 +120,8 @@ impl App {
     ) -> Result<Appended, AppError> {
         let decide =
             |standing: &Standing| Ok(draft(rules::remove(standing.group()?, who.user, user)?));
-        Ok(self.append(who.user, key, id, decide).await?.into())
+        let attempt = self.append(who.user, key, id, decide);
+        self.once(key_of(who, key, id), Intent::Members(vec![user], None), attempt).await
     }
 
     /// Gives somebody another role; owners.
@@ -131,7 +136,8 @@ impl App {
         let decide = |standing: &Standing| {
             Ok(draft(rules::set_role(standing.group()?, who.user, user, role)?))
         };
-        Ok(self.append(who.user, key, id, decide).await?.into())
+        let attempt = self.append(who.user, key, id, decide);
+        self.once(key_of(who, key, id), Intent::Members(vec![user], Some(role)), attempt).await
     }
 
     /// Joins by an invite link: the event is the new member's own, authorised by the link.
@@ -141,7 +147,7 @@ impl App {
         key: Producer,
         id: ConversationId,
     ) -> Result<Stored, AppError> {
-        let decide = |group: &Group| Ok(draft(rules::join(group, &[user])?));
+        let decide = |group: &Group| Ok(draft(rules::join_by_link(group, user)?));
         self.append_to_group(user, key, id, decide).await
     }
 

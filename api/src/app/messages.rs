@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use super::{
     App, AppError,
-    append::{Appended, Draft, Standing},
+    append::{Appended, Draft, Intent, Standing, key_of},
 };
 use crate::{auth::AuthContext, projection::Item};
 
@@ -100,15 +100,19 @@ impl App {
         seq: u64,
         text: String,
     ) -> Result<Appended, AppError> {
-        let item = self.living_message(who, id, seq).await?;
-        if item.from != who.user {
-            return Err(AppError::Forbidden("only one's own messages can be edited"));
-        }
-        let required = item.message().is_none_or(|message| message.attachments.is_empty());
-        check_text(&text, required).map_err(refused)?;
-        let body = EditBody { target: seq, text: Cow::Owned(text) };
-        let decide = |_: &Standing| Ok(Draft { kind: EventKind::Edit, body: canonical(&body) });
-        Ok(self.append(who.user, key, id, decide).await?.into())
+        let body = canonical(&EditBody { target: seq, text: Cow::Borrowed(&text) });
+        let attempt = async {
+            let item = self.living_message(who, id, seq).await?;
+            if item.from != who.user {
+                return Err(AppError::Forbidden("only one's own messages can be edited"));
+            }
+            let required = item.message().is_none_or(|message| message.attachments.is_empty());
+            check_text(&text, required).map_err(refused)?;
+            let decide = |_: &Standing| Ok(Draft { kind: EventKind::Edit, body: body.clone() });
+            self.append(who.user, key, id, decide).await
+        };
+        let intent = Intent::Event(EventKind::Edit, body.clone());
+        self.once(key_of(who, key, id), intent, attempt).await
     }
 
     /// Deletes one's own message, or as admin or owner of a group anyone's.
@@ -119,17 +123,21 @@ impl App {
         id: ConversationId,
         seq: u64,
     ) -> Result<Appended, AppError> {
-        let from = self.living_message(who, id, seq).await?.from;
-        let body = DeleteBody { target: seq };
-        let decide = |standing: &Standing| {
-            if from != who.user {
-                let group = standing.group();
-                let group = group.map_err(|_| AppError::Forbidden("this message is another's"))?;
-                group.at_least(who.user, Role::Admin)?;
-            }
-            Ok(Draft { kind: EventKind::Delete, body: canonical(&body) })
+        let body = canonical(&DeleteBody { target: seq });
+        let attempt = async {
+            let from = self.living_message(who, id, seq).await?.from;
+            let decide = |standing: &Standing| {
+                if from != who.user {
+                    let group = standing.group();
+                    let refused = |_| AppError::Forbidden("this message is another's");
+                    group.map_err(refused)?.at_least(who.user, Role::Admin)?;
+                }
+                Ok(Draft { kind: EventKind::Delete, body: body.clone() })
+            };
+            self.append(who.user, key, id, decide).await
         };
-        Ok(self.append(who.user, key, id, decide).await?.into())
+        let intent = Intent::Event(EventKind::Delete, body.clone());
+        self.once(key_of(who, key, id), intent, attempt).await
     }
 
     /// Puts an emoji on a message, or takes one's own off.
@@ -147,9 +155,13 @@ impl App {
         if emoji.is_empty() || emoji.len() > EMOJI_BYTES_MAX || emoji.chars().any(plain) {
             return Err(AppError::field("emoji", "not_an_emoji"));
         }
-        self.living_message(who, id, seq).await?;
-        let body = ReactionBody { target: seq, emoji: Cow::Owned(emoji), on };
-        let decide = |_: &Standing| Ok(Draft { kind: EventKind::Reaction, body: canonical(&body) });
-        Ok(self.append(who.user, key, id, decide).await?.into())
+        let body = canonical(&ReactionBody { target: seq, emoji: Cow::Owned(emoji), on });
+        let attempt = async {
+            self.living_message(who, id, seq).await?;
+            let decide = |_: &Standing| Ok(Draft { kind: EventKind::Reaction, body: body.clone() });
+            self.append(who.user, key, id, decide).await
+        };
+        let intent = Intent::Event(EventKind::Reaction, body.clone());
+        self.once(key_of(who, key, id), intent, attempt).await
     }
 }

@@ -112,6 +112,7 @@ pub struct App {
     parts: Parts,
     verifier: Verifier,
     limits: Limits,
+    started_at_ms: u64,
 }
 
 impl App {
@@ -119,7 +120,8 @@ impl App {
     pub fn new(parts: Parts) -> Self {
         let verifier = parts.keyring.verifier();
         let limits = Limits::new(&parts.config.rates);
-        Self { parts, verifier, limits }
+        let started_at_ms = parts.config.clock.now_ms();
+        Self { parts, verifier, limits, started_at_ms }
     }
 
     /// Settings.

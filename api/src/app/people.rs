@@ -48,9 +48,13 @@ impl App {
         Ok(UserList { users: users.iter().map(UserCard::of).collect() })
     }
 
-    /// Whether people find only those with whom they share a conversation.
+    /// Whether people find only those with whom they share a conversation. If so, the store then knows who is in which.
     pub(super) async fn contacts_only(&self) -> Result<bool, AppError> {
-        Ok(self.store().settings().await?.directory == Directory::Contacts)
+        let only = self.store().settings().await?.directory == Directory::Contacts;
+        if only {
+            self.history().settle_all().await?;
+        }
+        Ok(only)
     }
 
     /// Cards by id. Everybody whose id one has: it came from a conversation, or from a search.

@@ -3,7 +3,7 @@
 //! Owns: these functions. Never does: others' profiles (people.rs). Talks to: the store, `Live`. Start reading at: [`App::me`].
 
 use backplane::Revocation;
-use protocol::event::UserChange as Changed;
+use protocol::{UserId, event::UserChange as Changed};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -14,8 +14,11 @@ use super::{
 };
 use crate::{
     auth::{AuthContext, Caller},
-    store::{User, UserChange},
+    store::{PeopleQuery, User, UserChange},
 };
+
+/// Accounts read at a time.
+const ACCOUNTS_PAGE: usize = 1_000;
 
 /// Fields to change; absent ones stay.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -90,6 +93,24 @@ impl App {
         Ok(Me::of(&user))
     }
 
+    /// Whether somebody else administers this instance. Goes through all accounts, page by page, until there is one: only
+    /// administrators who leave ask.
+    async fn is_another_admin(&self, than: UserId) -> Result<bool, AppError> {
+        let mut after = UserId(0);
+        loop {
+            let query =
+                PeopleQuery { after: Some(after), limit: ACCOUNTS_PAGE, ..Default::default() };
+            let page = self.store().find_people(query).await?;
+            if page.iter().any(|user| user.admin && user.id != than) {
+                return Ok(true);
+            }
+            match page.last() {
+                Some(last) if page.len() == ACCOUNTS_PAGE => after = last.id,
+                _ => return Ok(false),
+            }
+        }
+    }
+
     /// Ends the account: leaves every group, then becomes a tombstone.
     pub async fn delete_me(
         &self,
@@ -98,6 +119,9 @@ impl App {
         password: String,
     ) -> Result<(), AppError> {
         self.prove(caller, who, &password).await?;
+        if self.account(who).await?.admin && !self.is_another_admin(who.user).await? {
+            return Err(AppError::Conflict("the last administrator appoints another one first"));
+        }
         self.leave_all_groups(who).await?;
         self.store().delete_user(who.user).await?;
         self.revoke(Revocation::User { user: who.user, except: None }).await?;

@@ -13,6 +13,15 @@ use protocol::{
 
 use super::AppError;
 
+/// Somebody in a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// As what.
+    pub role: Role,
+    /// The first seq they may see: another role changes nothing about that.
+    pub since: u64,
+}
+
 /// A group under one `mver`.
 #[derive(Debug, Clone, Default)]
 pub struct Group {
@@ -21,13 +30,14 @@ pub struct Group {
     /// What later members may see.
     pub history: HistoryAccess,
     /// Everybody in it.
-    pub members: BTreeMap<UserId, Role>,
+    pub members: BTreeMap<UserId, Place>,
 }
 
 impl Group {
     /// The role of somebody; to outsiders the group does not exist.
     pub fn role(&self, user: UserId) -> Result<Role, AppError> {
-        self.members.get(&user).copied().ok_or(AppError::NotFound("conversation"))
+        let place = self.members.get(&user).ok_or(AppError::NotFound("conversation"))?;
+        Ok(place.role)
     }
 
     /// The role, if it is enough.
@@ -41,7 +51,7 @@ impl Group {
     }
 
     fn is_last_owner(&self, user: UserId) -> bool {
-        let mut owners = self.members.iter().filter(|(_, role)| **role == Role::Owner);
+        let mut owners = self.members.iter().filter(|(_, place)| place.role == Role::Owner);
         owners.next().is_some_and(|(owner, _)| *owner == user) && owners.next().is_none()
     }
 }
@@ -52,8 +62,16 @@ pub fn add(group: &Group, actor: UserId, users: &[UserId]) -> Result<Vec<MemberC
     join(group, users)
 }
 
+/// Joins by a link. A group that everybody left has no owner and gets none: its links lead nowhere.
+pub fn join_by_link(group: &Group, user: UserId) -> Result<Vec<MemberChange>, AppError> {
+    if group.members.is_empty() {
+        return Err(AppError::NotFound("invitation"));
+    }
+    join(group, &[user])
+}
+
 /// What joining amounts to, whoever allowed it.
-pub fn join(group: &Group, users: &[UserId]) -> Result<Vec<MemberChange>, AppError> {
+fn join(group: &Group, users: &[UserId]) -> Result<Vec<MemberChange>, AppError> {
     let since = match group.history {
         HistoryAccess::All => 1,
         // 0: the seq of the event itself.
@@ -76,7 +94,7 @@ pub fn join(group: &Group, users: &[UserId]) -> Result<Vec<MemberChange>, AppErr
 /// Removes somebody, or oneself. Admins remove members; owners remove anyone.
 pub fn remove(group: &Group, actor: UserId, target: UserId) -> Result<Vec<MemberChange>, AppError> {
     let own = group.role(actor)?;
-    let role = group.members.get(&target).copied().ok_or(AppError::NotFound("member"))?;
+    let role = group.members.get(&target).ok_or(AppError::NotFound("member"))?.role;
     let outranks = own == Role::Owner || (own == Role::Admin && role == Role::Member);
     if actor != target && !outranks {
         return Err(AppError::Forbidden("your role does not allow this"));
@@ -95,14 +113,15 @@ pub fn set_role(
     role: Role,
 ) -> Result<Vec<MemberChange>, AppError> {
     group.at_least(actor, Role::Owner)?;
-    let old = group.members.get(&target).copied().ok_or(AppError::NotFound("member"))?;
+    let Place { role: old, since } =
+        group.members.get(&target).copied().ok_or(AppError::NotFound("member"))?;
     if old == role {
         return Err(AppError::Conflict("this is the role already"));
     }
     if role != Role::Owner && group.is_last_owner(target) {
         return Err(AppError::Conflict("a group has at least one owner"));
     }
-    Ok(vec![MemberChange { user: target, role: Some(role), since: 0 }])
+    Ok(vec![MemberChange { user: target, role: Some(role), since }])
 }
 
 /// Leaves because the account ends: a last owner hands over to an admin, else to any member, in the same event.
@@ -111,8 +130,9 @@ pub fn leave_for_good(group: &Group, user: UserId) -> Result<Vec<MemberChange>, 
     let mut changes = Vec::with_capacity(2);
     if group.is_last_owner(user) {
         let others = group.members.iter().filter(|(other, _)| **other != user);
-        if let Some((heir, _)) = others.max_by_key(|(_, role)| **role) {
-            changes.push(MemberChange { user: *heir, role: Some(Role::Owner), since: 0 });
+        if let Some((heir, place)) = others.max_by_key(|(_, place)| place.role) {
+            let since = place.since;
+            changes.push(MemberChange { user: *heir, role: Some(Role::Owner), since });
         }
     }
     changes.push(MemberChange { user, role: None, since: 0 });
@@ -129,12 +149,16 @@ mod tests {
     const OTHER: UserId = UserId(4);
     const STRANGER: UserId = UserId(5);
 
+    fn place(role: Role) -> Place {
+        Place { role, since: 7 }
+    }
+
     fn group() -> Group {
         let members = [
-            (OWNER, Role::Owner),
-            (ADMIN, Role::Admin),
-            (MEMBER, Role::Member),
-            (OTHER, Role::Member),
+            (OWNER, place(Role::Owner)),
+            (ADMIN, place(Role::Admin)),
+            (MEMBER, place(Role::Member)),
+            (OTHER, place(Role::Member)),
         ];
         Group { mver: 1, history: HistoryAccess::Joined, members: members.into() }
     }
@@ -167,7 +191,7 @@ mod tests {
     #[test]
     fn a_group_has_at_most_a_thousand_members() {
         let mut group = group();
-        group.members.extend((10..1_006).map(|n| (UserId(n), Role::Member)));
+        group.members.extend((10..1_006).map(|n| (UserId(n), place(Role::Member))));
         assert_eq!(group.members.len(), GROUP_MEMBERS_MAX);
         assert_eq!(code(add(&group, OWNER, &[STRANGER])), "forbidden");
     }
@@ -189,25 +213,27 @@ mod tests {
         ] {
             assert_eq!(code(remove(&group, actor, target)), expected, "{actor:?} {target:?}");
         }
-        let alone = Group { members: [(OWNER, Role::Owner)].into(), ..group };
+        let alone = Group { members: [(OWNER, place(Role::Owner))].into(), ..group };
         assert_eq!(code(remove(&alone, OWNER, OWNER)), "ok", "the last member may go");
     }
 
     #[test]
     fn only_owners_give_roles_and_one_always_stays() {
         let mut group = group();
-        assert_eq!(code(set_role(&group, OWNER, MEMBER, Role::Admin)), "ok");
+        let made = set_role(&group, OWNER, MEMBER, Role::Admin).unwrap();
+        assert_eq!((made[0].role, made[0].since), (Some(Role::Admin), 7), "history stays open");
         assert_eq!(code(set_role(&group, ADMIN, MEMBER, Role::Admin)), "forbidden");
         assert_eq!(code(set_role(&group, OWNER, OWNER, Role::Member)), "conflict");
         assert_eq!(code(set_role(&group, OWNER, MEMBER, Role::Member)), "conflict");
-        group.members.insert(ADMIN, Role::Owner);
+        group.members.insert(ADMIN, place(Role::Owner));
         assert_eq!(code(set_role(&group, OWNER, OWNER, Role::Member)), "ok");
     }
 
     #[test]
     fn an_account_that_ends_hands_its_groups_over() {
         let changes = leave_for_good(&group(), OWNER).unwrap();
-        assert_eq!((changes[0].user, changes[0].role), (ADMIN, Some(Role::Owner)));
+        let heir = MemberChange { user: ADMIN, role: Some(Role::Owner), since: 7 };
+        assert_eq!(changes[0], heir);
         assert_eq!((changes[1].user, changes[1].role), (OWNER, None));
         assert_eq!(leave_for_good(&group(), MEMBER).unwrap().len(), 1);
     }

@@ -137,6 +137,21 @@ impl App {
         Ok(self.tokens(&user, session.id, refresh))
     }
 
+    /// Whether a good token's session was ended before its time. Live state may not outlive a process (all-in-one), so a
+    /// token that is older than this process has to have a session in the store.
+    pub async fn is_over(&self, claims: &Claims) -> Result<bool, AppError> {
+        let issued_at_ms = claims.iat.saturating_mul(1_000);
+        let revoked = self.live().is_revoked(claims.sub, claims.sid, issued_at_ms).await;
+        if revoked.map_err(|_| AppError::unavailable())? {
+            return Ok(true);
+        }
+        if issued_at_ms > self.started_at_ms {
+            return Ok(false);
+        }
+        let session = self.store().session(claims.sid, self.now_ms()).await?;
+        Ok(session.is_none_or(|session| session.user != claims.sub))
+    }
+
     /// Ends the session of an access token, or of a refresh token when the access token is over already. Neither: nothing.
     pub async fn logout(
         &self,
@@ -180,6 +195,20 @@ impl App {
         Ok(())
     }
 
+    /// Ends sessions that the store has forgotten, one by one: a revocation of the user as a whole goes by the second in
+    /// which a token was issued, and would take a login of that same second with it.
+    pub(super) async fn end_all(
+        &self,
+        user: UserId,
+        ended: Vec<SessionId>,
+    ) -> Result<(), AppError> {
+        for session in ended {
+            self.revoke(Revocation::Session(session)).await?;
+        }
+        self.tell(user, UserChange::Sessions).await;
+        Ok(())
+    }
+
     /// Where this user is logged in.
     pub async fn sessions(&self, who: AuthContext) -> Result<SessionList, AppError> {
         let sessions = self.store().sessions(who.user, self.now_ms()).await?;
@@ -207,8 +236,7 @@ impl App {
 
     /// Ends all sessions of this user but this one.
     pub async fn revoke_other_sessions(&self, who: AuthContext) -> Result<(), AppError> {
-        self.store().end_sessions(who.user, Some(who.session)).await?;
-        let revocation = Revocation::User { user: who.user, except: Some(who.session) };
-        self.end(who.user, revocation).await
+        let ended = self.store().end_sessions(who.user, Some(who.session)).await?;
+        self.end_all(who.user, ended).await
     }
 }

@@ -58,6 +58,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             return Err(AppError::BadRequest("content-type must be application/json").into());
         }
         let bytes = read(request).await?;
+        // serde would take an array for a struct, its fields in order.
+        if bytes.trim_ascii_start().first() == Some(&b'[') {
+            return Err(AppError::BadRequest("the body is not an object").into());
+        }
         serde_json::from_slice(&bytes).map(Body).map_err(|error| {
             tracing::debug!(line = error.line(), column = error.column(), "body refused");
             let what = match error.classify() {

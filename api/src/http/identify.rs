@@ -1,6 +1,6 @@
 //! Before every handler: where from, allowed to change anything, who, and not too often.
 //!
-//! Owns: the order of these checks. Never does: decide about a resource (the app does). Talks to: token, `Live`, buckets.
+//! Owns: the order of these checks. Never does: decide about a resource (the app does). Talks to: token, the app, buckets.
 //! Start reading at: [`identify`].
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -11,7 +11,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use token::{Audience, Claims, cookie};
+use token::{Audience, cookie};
 
 use super::{HttpState, address::client_address, csrf, extract::Identity, problem::Problem};
 use crate::{
@@ -68,17 +68,13 @@ async fn check(
 async fn identity(state: &HttpState, headers: &HeaderMap) -> Result<Option<AuthContext>, AppError> {
     let now = state.app.config().clock.now_seconds();
     let verifier = state.app.verifier();
-    let claims = match headers.get(header::AUTHORIZATION) {
-        Some(value) => value
-            .to_str()
-            .ok()
-            .and_then(|text| text.strip_prefix("Bearer "))
-            .and_then(|token| verifier.verify(token, Audience::Socket, now).ok()),
+    let claims = match csrf::bearer_token(headers) {
+        Some(token) => verifier.verify(token, Audience::Socket, now).ok(),
         None => access_cookie(headers, state.app.config().secure)
             .and_then(|token| verifier.verify(token, Audience::Access, now).ok()),
     };
     match claims {
-        Some(claims) if !is_revoked(state, &claims).await? => {
+        Some(claims) if !state.app.is_over(&claims).await? => {
             Ok(Some(AuthContext { user: claims.sub, session: claims.sid }))
         }
         _ => Ok(None),
@@ -93,10 +89,4 @@ fn access_cookie(headers: &HeaderMap, secure: bool) -> Option<&str> {
 pub(super) fn find_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut lines = headers.get_all(header::COOKIE).iter();
     lines.find_map(|line| cookie::find(line.to_str().ok()?, name))
-}
-
-async fn is_revoked(state: &HttpState, claims: &Claims) -> Result<bool, AppError> {
-    let issued_at_ms = claims.iat.saturating_mul(1_000);
-    let revoked = state.app.live().is_revoked(claims.sub, claims.sid, issued_at_ms).await;
-    revoked.map_err(|_| AppError::unavailable())
 }

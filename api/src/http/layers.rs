@@ -44,6 +44,10 @@ pub(super) async fn surround(
     state.app.metrics().request(route, method_label(&method), status, elapsed.as_secs_f64());
     tracing::debug!(id, route, status, ms = elapsed.as_millis() as u64, "request");
     add_headers(&mut response, host.as_ref(), &id);
+    if state.app.config().secure {
+        let value = HeaderValue::from_static("max-age=31536000");
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, value);
+    }
     response
 }
 
