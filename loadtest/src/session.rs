@@ -275,6 +275,7 @@ impl Session {
             publish.outcome = Outcome::Ok { epoch, seq, at_ns: now_ns };
             self.acked += u64::from(again.is_none());
             self.last_ack = frame.conversation.map(|c| (c, seq));
+            self.enter_epoch(frame.conversation, epoch);
         }
     }
 
@@ -325,6 +326,13 @@ impl Session {
         }
     }
 
+    /// What an earlier epoch acked is sent again.
+    fn enter_epoch(&mut self, conversation: Option<ConversationId>, epoch: u32) {
+        let earlier = |pending: &Pending| pending.acked.is_some_and(|(acked, _)| acked < epoch);
+        self.doubt(conversation, earlier);
+        self.resend_at_ns.get_or_insert(0);
+    }
+
     fn on_persisted(&mut self, frame: &Frame<'_>) {
         let Some(conversation) = frame.conversation else { return };
         let Some(place) = self.places.get_mut(&conversation) else { return };
@@ -349,12 +357,7 @@ impl Session {
         if delivery.epoch > place.epoch {
             // Numbering goes on above what was used: the slots between are fetched like any gap.
             place.epoch = delivery.epoch;
-            if !place.pendings.is_empty() {
-                self.doubt(Some(conversation), |pending| {
-                    pending.acked.is_some_and(|(epoch, _)| epoch < delivery.epoch)
-                });
-                self.resend_at_ns.get_or_insert(0);
-            }
+            self.enter_epoch(Some(conversation), delivery.epoch);
         }
         let place = self.places.entry(conversation).or_default();
         if end_of(delivery) <= place.seq {

@@ -377,7 +377,9 @@ impl Shard {
             let mut done: Vec<Unstored> = Vec::new();
             let watermark = &self.watermark;
             queue.retain(|u| {
-                let stored = watermark.0[usize::from(u.partition)] >= u.pos;
+                let watermark = watermark.0[usize::from(u.partition)];
+                // W of a later epoch says nothing of what an earlier one acked.
+                let stored = watermark.epoch == u.pos.epoch && watermark.n >= u.pos.n;
                 if stored {
                     let same =
                         |d: &&mut Unstored| (d.conversation, d.epoch) == (u.conversation, u.epoch);

@@ -4,10 +4,10 @@
 //! while the earlier one still runs. Reads know the log's end, as the api does through its Tail, but serve events from the
 //! archive only, so that clients meet a store that lags. Start reading at [`Office::work`].
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use backplane::{
-    AppendError, Archive, Envelope, Key, Lease, Log, Membership, StoredEvent, Verdict,
+    AppendError, Archive, Batch, Envelope, Key, Lease, Log, Membership, StoredEvent, Verdict,
     memory_archive::MemoryArchive,
     sequencer::EPOCH_SKIP,
     sim::{Random, SimLog, Ticket},
@@ -66,6 +66,8 @@ pub(crate) struct Office {
     run: u64,
     produced: u64,
     persisters: [Option<Lease>; 2],
+    /// The Tail of the api: what it has stored and may have to give back.
+    tail: Vec<Arc<Batch>>,
     /// Who was added last, so that the world can make them connect just then.
     pub(crate) added: Option<UserId>,
 }
@@ -79,6 +81,7 @@ impl Office {
             run: 0,
             produced: 0,
             persisters: [None; 2],
+            tail: Vec::new(),
             added: None,
         }
     }
@@ -134,8 +137,9 @@ impl Office {
     fn rejoin(&mut self, log: &SimLog, archive: &MemoryArchive) {
         let stored = archive.stored();
         let Ok(admitted) = at_once(log.rejoin(0, OFFICE, stored, log.watermark())) else { return };
-        // What it has seen is in the store: there is nothing to give back, only an epoch to begin.
-        let restored = admitted.restore.map(|lease| at_once(log.restore(0, Vec::new(), lease)));
+        let tail = || self.tail.iter().filter(|batch| batch.pos.epoch == stored.epoch).cloned();
+        let restore = |lease| at_once(log.restore(0, tail().collect(), lease));
+        let restored = admitted.restore.map(restore);
         if restored.is_none_or(|restored| restored.is_ok()) {
             self.run = log.run();
         }
@@ -211,6 +215,7 @@ impl Office {
         let page = at_once(log.read(0, archive.stored(), usize::MAX)).unwrap_or_default();
         for batch in page.iter().take(count) {
             archive.store(batch);
+            self.tail.push(Arc::clone(batch));
         }
         let stored = archive.stored();
         if stored.epoch == log.end().epoch && around.random.per_mille(600) {

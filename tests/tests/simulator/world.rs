@@ -371,6 +371,9 @@ impl World {
 
     /// Everything ends at once: all-in-one, and `kill -9`. What was answered must be on the disk.
     fn lose_power(&mut self) {
+        if self.log.is_fenced() {
+            return;
+        }
         for index in 0..NODES {
             if let Some(node) = self.nodes[index].take() {
                 self.around(|around, _| node.kill(around));

@@ -237,8 +237,9 @@ impl State {
         }
     }
 
-    /// The server starts again with what was synced, less the last `lose` batches (a stale replica took over).
+    /// The server starts again with what was synced, less the last `lose` batches above W (a stale replica took over).
     pub(super) fn crash(&mut self, lose: u64) {
+        let lose = lose.min(self.synced.saturating_sub(self.watermark));
         let kept = self.synced.saturating_sub(lose).max(self.trimmed);
         self.batches.truncate((kept - self.trimmed) as usize);
         (self.durable, self.synced) = (kept, kept);
