@@ -31,6 +31,8 @@ struct Pending {
     /// An attempt ended without an answer: it may be stored.
     maybe: bool,
     acked: Option<(u32, u64)>,
+    /// Has an ack, and is sent again all the same: whether the ack still holds, or who tells of `persisted`, is open.
+    again: bool,
 }
 
 /// One conversation, as the device knows it.
@@ -43,6 +45,26 @@ struct Place {
     held: BTreeMap<u64, Delivery>,
     next_no: u64,
     pendings: VecDeque<Pending>,
+    /// The lowest `no` that a final refusal has freed. Later pendings move down to it when nothing is in flight any more:
+    /// an answer names only its `no`, and must not meet another pending under it.
+    freed: Option<u64>,
+}
+
+impl Place {
+    /// Whether it may send now.
+    fn renumber(&mut self) -> bool {
+        let Some(freed) = self.freed else { return true };
+        if self.pendings.iter().any(|pending| pending.in_flight) {
+            return false;
+        }
+        self.next_no = freed - 1;
+        for later in self.pendings.iter_mut().filter(|pending| pending.no > freed) {
+            self.next_no += 1;
+            later.no = self.next_no;
+        }
+        self.freed = None;
+        true
+    }
 }
 
 /// What the outside has to do after a frame.
@@ -143,19 +165,23 @@ impl Session {
         let id = MessageId { maker: self.producer.0, k: self.k };
         let text = Stamp { id, intended_ns }.text(bytes);
         let place = self.places.entry(conversation).or_default();
+        let sends = place.renumber();
         place.next_no += 1;
         let record = self.log.publishes.len();
         let no = place.next_no;
-        out.push(wire::publish(conversation, self.producer, no, &text));
+        if sends {
+            out.push(wire::publish(conversation, self.producer, no, &text));
+        }
         place.pendings.push_back(Pending {
             no,
             text,
             record,
-            in_flight: true,
+            in_flight: sends,
             maybe: false,
             acked: None,
+            again: false,
         });
-        self.in_flight += 1;
+        self.in_flight += usize::from(sends);
         let outcome = Outcome::Info;
         self.log.publishes.push(Publish { id, conversation, invoked_ns: now_ns, outcome });
     }
@@ -175,10 +201,13 @@ impl Session {
     pub fn resend(&mut self, after_welcome: bool, out: &mut Vec<String>) {
         self.resend_at_ns = None;
         for (&conversation, place) in &mut self.places {
+            if !place.renumber() {
+                continue;
+            }
             let newest_acked = place.pendings.iter().rposition(|p| p.acked.is_some());
             for (i, pending) in place.pendings.iter_mut().enumerate() {
-                let probe = after_welcome && newest_acked == Some(i);
-                if (pending.acked.is_none() || probe) && !pending.in_flight {
+                pending.again |= after_welcome && newest_acked == Some(i);
+                if (pending.acked.is_none() || pending.again) && !pending.in_flight {
                     out.push(wire::publish(conversation, self.producer, pending.no, &pending.text));
                     pending.in_flight = true;
                     self.in_flight += 1;
@@ -239,12 +268,14 @@ impl Session {
     fn on_ack(&mut self, frame: &Frame<'_>, now_ns: u64) {
         let (epoch, seq) = (frame.epoch, frame.seq);
         let Some((pending, publish)) = self.pending(frame) else { return };
+        pending.again = false;
         let again = pending.acked.replace((epoch, seq));
         // An ack of the same publish with another place is a divergence: the later one is judged.
         if again != Some((epoch, seq)) {
             publish.outcome = Outcome::Ok { epoch, seq, at_ns: now_ns };
             self.acked += u64::from(again.is_none());
             self.last_ack = frame.conversation.map(|c| (c, seq));
+            self.enter_epoch(frame.conversation, epoch);
         }
     }
 
@@ -260,25 +291,46 @@ impl Session {
                 publish.outcome = Outcome::Fail;
             }
             self.drop_refused(frame);
+        } else if code == Some(&ErrorCode::OutOfOrder) {
+            self.doubt(frame.conversation, |pending| frame.expected <= Some(pending.no));
         }
         let at = now_ns + wait * 1_000_000;
         self.resend_at_ns = Some(self.resend_at_ns.map_or(at, |before| before.max(at)));
     }
 
-    /// R14: a final refusal frees its `no`; later pendings are renumbered. `reused` does not free it.
+    /// R14: a final refusal frees its `no`. `reused` does not.
     fn drop_refused(&mut self, frame: &Frame<'_>) {
         let reused = frame.code == ErrorCode::Reused.as_str();
         let place = frame.conversation.and_then(|c| self.places.get_mut(&c));
         let Some(place) = place else { return };
         let Some(at) = place.pendings.iter().position(|p| Some(p.no) == frame.no) else { return };
-        place.pendings.remove(at);
-        if !reused {
-            for later in place.pendings.iter_mut().skip(at) {
-                later.no -= 1;
-                self.in_flight -= usize::from(std::mem::take(&mut later.in_flight));
-            }
-            place.next_no -= 1;
+        let Some(refused) = place.pendings.remove(at) else { return };
+        if refused.acked.is_some() {
+            // Stored all the same: its `no` is used, and that of the earlier ones. Nobody tells one who may not write there
+            // any more when they are safe.
+            let in_flight = &mut self.in_flight;
+            place.pendings.retain(|pending| {
+                *in_flight -= usize::from(pending.acked.is_some() && pending.in_flight);
+                pending.acked.is_none()
+            });
+        } else if !reused {
+            place.freed = Some(place.freed.map_or(refused.no, |freed| freed.min(refused.no)));
         }
+    }
+
+    /// Sends acked publishes again: what was acked may be gone in a new epoch (R17), and is if a later one is out of order.
+    fn doubt(&mut self, conversation: Option<ConversationId>, which: impl Fn(&Pending) -> bool) {
+        let place = conversation.and_then(|conversation| self.places.get_mut(&conversation));
+        for pending in place.into_iter().flat_map(|place| &mut place.pendings) {
+            pending.again |= pending.acked.is_some() && which(pending);
+        }
+    }
+
+    /// What an earlier epoch acked is sent again.
+    fn enter_epoch(&mut self, conversation: Option<ConversationId>, epoch: u32) {
+        let earlier = |pending: &Pending| pending.acked.is_some_and(|(acked, _)| acked < epoch);
+        self.doubt(conversation, earlier);
+        self.resend_at_ns.get_or_insert(0);
     }
 
     fn on_persisted(&mut self, frame: &Frame<'_>) {
@@ -305,7 +357,9 @@ impl Session {
         if delivery.epoch > place.epoch {
             // Numbering goes on above what was used: the slots between are fetched like any gap.
             place.epoch = delivery.epoch;
+            self.enter_epoch(Some(conversation), delivery.epoch);
         }
+        let place = self.places.entry(conversation).or_default();
         if end_of(delivery) <= place.seq {
             return;
         }
@@ -434,6 +488,11 @@ mod tests {
         }
         answer(&mut session, "error", 1, r#""code":"forbidden","message":"""#);
         out.clear();
+        session.resend(false, &mut out);
+        assert!(out.is_empty(), "the answers to 2 and 3 are still to come under these numbers");
+        for no in 2..=3 {
+            answer(&mut session, "error", no, r#""code":"out_of_order","message":"","expected":1"#);
+        }
         session.resend(false, &mut out);
         assert_eq!(out.len(), 2);
         assert!(out[0].contains(r#""no":1,"#) && out[1].contains(r#""no":2,"#));

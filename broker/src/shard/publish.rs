@@ -368,7 +368,8 @@ impl Shard {
         *known = (*known).max(watermark);
     }
 
-    /// Tells connections what of theirs is stored now: one frame per conversation.
+    /// Tells connections what of theirs is stored now: one frame per conversation and epoch. An ack of an earlier epoch is
+    /// not settled by a later one: what it stands for may be lost.
     pub(super) fn flush_persisted(&mut self, now: Now, actions: &mut Actions) {
         let slots: Vec<u32> = self.unstored.iter().copied().collect();
         for slot in slots {
@@ -376,10 +377,14 @@ impl Shard {
             let mut done: Vec<Unstored> = Vec::new();
             let watermark = &self.watermark;
             queue.retain(|u| {
-                let stored = watermark.0[usize::from(u.partition)] >= u.pos;
+                let watermark = watermark.0[usize::from(u.partition)];
+                // W of a later epoch says nothing of what an earlier one acked.
+                let stored = watermark.epoch == u.pos.epoch && watermark.n >= u.pos.n;
                 if stored {
-                    match done.iter_mut().find(|d| d.conversation == u.conversation) {
-                        Some(d) if (d.epoch, d.seq) < (u.epoch, u.seq) => *d = *u,
+                    let same =
+                        |d: &&mut Unstored| (d.conversation, d.epoch) == (u.conversation, u.epoch);
+                    match done.iter_mut().find(same) {
+                        Some(d) if d.seq < u.seq => *d = *u,
                         Some(_) => {}
                         None => done.push(*u),
                     }

@@ -12,8 +12,10 @@ pub mod live;
 pub mod local;
 pub mod log;
 pub mod memory_archive;
+mod recall;
 pub mod ring;
 pub mod sequencer;
+pub mod sim;
 pub mod tail;
 
 pub use archive::{Archive, ArchiveError, Found, Head, Membership, StoredEvent, UserFlags, View};

@@ -11,8 +11,8 @@ use std::{
 use protocol::{ConversationId, Pos, UserId, limits};
 
 use crate::{
-    Archive, ArchiveError, Batch, BoxFuture, Found, Head, Key, ProducerState, StoredEvent, View,
-    sequencer::ProducerKey,
+    Archive, ArchiveError, Batch, BoxFuture, Found, Head, Key, Logged, Membership, ProducerState,
+    StoredEvent, View, sequencer::ProducerKey,
 };
 
 /// `no` → `(seq, epoch, hash)`.
@@ -27,6 +27,59 @@ struct State {
     producers: HashMap<ProducerKey, Numbers>,
     events: BTreeMap<(ConversationId, u64), StoredEvent>,
     away: bool,
+}
+
+impl State {
+    fn store(&mut self, batch: &Batch, event: &Logged) {
+        let (e, epoch) = (&event.envelope, batch.pos.epoch);
+        let numbers = self.producers.entry((e.conversation, e.from, e.producer)).or_default();
+        let first = *numbers.entry(e.no).or_insert((event.seq, epoch, e.hash));
+        let stored = StoredEvent {
+            conversation: e.conversation,
+            epoch,
+            seq: event.seq,
+            ordinal: event.ordinal,
+            from: e.from,
+            producer: e.producer,
+            no: e.no,
+            ts: batch.ts,
+            kind: (first.0 == event.seq).then_some(e.kind),
+            body: e.body.clone(),
+        };
+        self.events.entry((e.conversation, event.seq)).or_insert(stored);
+        let head = self.heads.entry(e.conversation).or_default();
+        if head.seq >= event.seq {
+            return;
+        }
+        let changes = e.kind.changes_membership() && e.conversation.is_group();
+        let mver = if changes { event.seq } else { head.mver };
+        *head = Head { seq: event.seq, ordinal: event.ordinal, mver, epoch };
+        if changes {
+            self.project(event);
+        }
+    }
+
+    /// Another role keeps the right to what was visible before; removals are tombstones.
+    fn project(&mut self, event: &Logged) {
+        let conversation = event.envelope.conversation;
+        for change in event.membership_changes() {
+            let groups = &mut self.views.entry(change.user).or_default().groups;
+            let (role, mver) = (change.role, event.seq);
+            match groups.iter_mut().find(|known| known.conversation == conversation) {
+                Some(known) => {
+                    let since = match (known.role, role) {
+                        (Some(_), Some(_)) => known.since.min(change.since),
+                        (_, None) => known.since,
+                        (None, Some(_)) => change.since,
+                    };
+                    *known = Membership { conversation, role, since, mver };
+                }
+                None => {
+                    groups.push(Membership { conversation, role, since: change.since, mver });
+                }
+            }
+        }
+    }
 }
 
 /// Clones share it.
@@ -63,36 +116,15 @@ impl MemoryArchive {
         self.state().stored
     }
 
-    /// Stores a batch as the persister does: events, then heads, then the cursor. A batch again changes nothing; a key
-    /// that is taken keeps its first event, and the later one is a hole.
+    /// Stores a batch as the persister does: events, then heads and memberships, then the cursor. A batch again changes
+    /// nothing, under whichever epoch; a key that is taken keeps its first event, and the later one is a hole.
     pub fn store(&self, batch: &Batch) {
         let mut state = self.state();
         if batch.pos <= state.stored {
             return;
         }
         for event in &batch.events {
-            let (e, epoch) = (&event.envelope, batch.pos.epoch);
-            let numbers = state.producers.entry((e.conversation, e.from, e.producer)).or_default();
-            let first = *numbers.entry(e.no).or_insert((event.seq, epoch, e.hash));
-            let kind = (first.0 == event.seq).then_some(e.kind);
-            let stored = StoredEvent {
-                conversation: e.conversation,
-                epoch,
-                seq: event.seq,
-                ordinal: event.ordinal,
-                from: e.from,
-                producer: e.producer,
-                no: e.no,
-                ts: batch.ts,
-                kind,
-                body: e.body.clone(),
-            };
-            state.events.insert((e.conversation, event.seq), stored);
-            let changes = e.kind.changes_membership() && e.conversation.is_group();
-            let before = state.heads.get(&e.conversation).map_or(0, |head| head.mver);
-            let mver = if changes { event.seq } else { before };
-            let head = Head { seq: event.seq, ordinal: event.ordinal, mver, epoch };
-            state.heads.insert(e.conversation, head);
+            state.store(batch, event);
         }
         state.stored = batch.pos;
     }
@@ -125,7 +157,13 @@ fn found_of(state: &State, key: Key) -> Found {
 
 impl Archive for MemoryArchive {
     fn view(&self, user: UserId) -> BoxFuture<'_, Result<View, ArchiveError>> {
-        self.answer(|state| state.views.get(&user).cloned().unwrap_or_default())
+        self.answer(|state| {
+            let mut view = state.views.get(&user).cloned().unwrap_or_default();
+            if view.as_of.is_empty() {
+                view.as_of = vec![state.stored];
+            }
+            view
+        })
     }
 
     fn head(

@@ -3,7 +3,7 @@
 //! Owns: heads, membership versions and idempotency state of one partition. Never does: IO, clocks (time is passed in).
 //! Talks to: nobody. Start reading at: [`Sequencer::plan`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::RandomState;
 use protocol::{ConversationId, EventKind, Pos, Producer, UserId, limits};
@@ -17,6 +17,10 @@ type Map<K, V> = HashMap<K, V, RandomState>;
 
 /// Producers of one generation; one more starts the next early. 200,000 × (24 × 32 + 100) B = 174 MB at the very worst.
 pub const PRODUCERS_MAX: usize = 200_000;
+
+/// Seqs that a conversation leaves out at its first append in a later epoch: more than anybody can have seen of what was
+/// lost, so that no number means two things.
+pub const EPOCH_SKIP: u64 = 1 << 20;
 
 /// A switch that a test throws to prove that the suites notice. Product code never does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -60,6 +64,8 @@ pub struct Sequencer {
     young: Map<ProducerKey, Remembered>,
     old: Map<ProducerKey, Remembered>,
     rotated_ms: u64,
+    /// In a later epoch: the conversations that have been numbered in it.
+    numbered: Option<HashSet<ConversationId, RandomState>>,
     mutation: Mutation,
 }
 
@@ -83,6 +89,12 @@ impl Sequencer {
     /// For tests that prove that a suite catches a mutant.
     pub fn mutate(&mut self, mutation: Mutation) {
         self.mutation = mutation;
+    }
+
+    /// This is a later epoch: each conversation but those `numbered` in it already leaves [`EPOCH_SKIP`] seqs out at its
+    /// first append.
+    pub fn skip_before(&mut self, numbered: HashSet<ConversationId, RandomState>) {
+        self.numbered = Some(numbered);
     }
 
     /// Lifetime of the numbering.
@@ -170,7 +182,11 @@ impl Sequencer {
             (Some(there), false) => there,
         };
         let mut after = before;
-        after.seq += 1;
+        let skips = self.numbered.as_ref().is_some_and(|numbered| {
+            let conversation = &envelope.conversation;
+            !numbered.contains(conversation) && !plan.conversations.contains_key(conversation)
+        });
+        after.seq += if skips && before.seq > 0 { 1 + EPOCH_SKIP } else { 1 };
         after.ordinal += u64::from(envelope.kind == EventKind::Message);
         after.n = pos.n;
         if envelope.kind.changes_membership() && envelope.conversation.is_group() {
@@ -212,6 +228,9 @@ impl Sequencer {
 
     /// Like [`Self::commit`], for a caller that took the batch out of the plan.
     pub fn commit_at(&mut self, plan: Plan, n: u64) {
+        if let Some(numbered) = &mut self.numbered {
+            numbered.extend(plan.conversations.keys());
+        }
         self.conversations.extend(plan.conversations);
         for (key, state) in plan.producers {
             self.old.remove(&key);

@@ -21,7 +21,8 @@ use super::{
     segment::{HEADER_BYTES, RECORD_BYTES, Segment, encode_header, encode_record, name_of},
 };
 use crate::{
-    AppendError, Archive, ArchiveError, Batch, Envelope, ProducerState, Verdict,
+    AppendError, Archive, Batch, Envelope, ProducerState, Verdict,
+    recall::recall,
     sequencer::{Mutation, ProducerKey, Sequencer},
 };
 
@@ -164,36 +165,11 @@ impl Writer {
     }
 
     fn load(&mut self, envelopes: &[Envelope]) -> Result<(), AppendError> {
-        self.load_unknown(envelopes).map_err(|error| {
+        let recall = recall(&mut self.sequencer, &*self.archive, envelopes);
+        self.runtime.block_on(recall).map_err(|error| {
             tracing::warn!(%error, "cannot ask for a conversation or a producer");
             AppendError::NotStored { retry_after_ms: RETRY_ARCHIVE_MS }
         })
-    }
-
-    /// Asks the archive for conversations and producers that are not known. What it does not know either stays unknown.
-    /// A producer's first publish is asked for, too: it may be a late re-send of one that was forgotten (R11).
-    fn load_unknown(&mut self, envelopes: &[Envelope]) -> Result<(), ArchiveError> {
-        let mut asked: Vec<ProducerKey> = Vec::new();
-        for envelope in envelopes {
-            let conversation = envelope.conversation;
-            if !self.sequencer.knows(conversation) {
-                let Some(head) = self.runtime.block_on(self.archive.head(conversation))? else {
-                    continue;
-                };
-                self.sequencer.seed(conversation, head);
-            }
-            let producer = (conversation, envelope.from, envelope.producer);
-            // Runs of one producer stand together, so the last one asked is the one to look at.
-            if asked.last() == Some(&producer) || self.sequencer.knows_producer(&producer) {
-                continue;
-            }
-            asked.push(producer);
-            let found = self.runtime.block_on(self.archive.find(envelope.key()))?;
-            if let Some(state) = found.producer {
-                self.sequencer.install(producer, state);
-            }
-        }
-        Ok(())
     }
 
     /// One write, one sync. Errors: a write that fails is not stored; a sync that fails ends the promise.
