@@ -130,7 +130,10 @@ export async function torture(people: Cast): Promise<string> {
   const id = await group(people, title, ['ada', 'max', 'layla', 'mei']);
   const say = talkIn(people, id);
   await say('max', 'Donaudampfschifffahrtsgesellschaftskapitän'.repeat(6));
-  await say('layla', 'هذه رسالة طويلة مكتوبة من اليمين إلى اليسار مع `code` ورابط https://example.org');
+  await say(
+    'layla',
+    'هذه رسالة طويلة مكتوبة من اليمين إلى اليسار مع `code` ورابط https://example.org',
+  );
   await say('ada', 'The quick brown fox jumps over the lazy dog. '.repeat(22).slice(0, 1000));
   const code = `const row = { ${'aLongKey: 1, '.repeat(12)} };\nreturn row;`;
   await say('max', `\`\`\`ts\n${code}\n\`\`\`\nand *then*`);
