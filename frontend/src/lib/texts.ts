@@ -65,6 +65,7 @@ export const texts = {
     admin: 'Administration',
     adminShort: 'Admin',
     shortcuts: 'Keyboard shortcuts',
+    quiet: 'Do not disturb is on',
   },
 
   list: {
@@ -301,9 +302,15 @@ export const texts = {
     blockedTitle: 'Blocked people',
     blockedNone: 'You have not blocked anybody.',
     notifications: 'Show notifications',
-    notificationsHint: 'For direct messages and mentions while this tab is hidden.',
+    notificationsHint: 'For direct messages and mentions while you look elsewhere.',
     notificationsDenied:
       'Your browser blocks notifications for this site. Allow them in its settings.',
+    sound: 'Play a sound',
+    soundHint: 'For the same messages, once you have used this tab.',
+    quiet: 'Do not disturb',
+    quietHint: 'No notifications and no sounds in this browser.',
+    quietUntil: (when: string) => `No notifications and no sounds until ${when}.`,
+    quietChoices: { off: 'Off', hour: '1 hour', morning: 'Until 8:00', forever: 'On' },
     sessionsHint: 'Where you are logged in. Revoke what you do not know.',
     unknownDevice: 'Unknown device',
     thisDevice: 'This device',

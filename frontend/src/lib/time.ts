@@ -53,6 +53,11 @@ export function spokenTime(ts: number, now: number): string {
   return `on ${(sameYear(ts, now) ? dayMonth : longDate).format(ts)}`;
 }
 
+/** For sentences such as "until …": 14:05 today, else with the day. */
+export function spokenFuture(ts: number, now: number): string {
+  return sameDay(ts, now) ? clock.format(ts) : `${weekday.format(ts)} ${clock.format(ts)}`;
+}
+
 export function sameDay(a: number, b: number): boolean {
   return startOfDay(a) === startOfDay(b);
 }

@@ -1,3 +1,4 @@
+import { mentions } from '../../lib/mentions';
 import { texts } from '../../lib/texts';
 import { clockTime, fullTime } from '../../lib/time';
 import { colourOf } from '../../ui/Avatar';
@@ -12,10 +13,7 @@ type Props = { entry: MessageLike; viewer: Viewer; actions: MessageActions; name
 export function Bubble({ entry, viewer, actions, name }: Props) {
   const stored = entry.kind === 'message' ? entry : null;
   const deleted = stored?.deleted === true;
-  const mentioned =
-    !deleted &&
-    entry.from !== viewer.me &&
-    entry.text.toLowerCase().includes(`@${viewer.username.toLowerCase()}`);
+  const mentioned = !deleted && entry.from !== viewer.me && mentions(entry.text, viewer.username);
   const classes = ['bubble', deleted ? 'bubble--gone' : '', mentioned ? 'bubble--mention' : '']
     .filter(Boolean)
     .join(' ');
