@@ -13,6 +13,7 @@ import { Button } from '../ui/Button';
 import { EmptyState } from '../ui/EmptyState';
 import { ConversationComposer } from './ConversationComposer';
 import { ConversationHead } from './ConversationHead';
+import { DateDialog } from './DateDialog';
 import { DeleteDialog } from './DeleteDialog';
 import { EmptyTimeline } from './EmptyTimeline';
 import { ReportDialog } from './ReportDialog';
@@ -50,7 +51,12 @@ export function ConversationPage({ me, route }: Props) {
   return (
     <>
       <section className="conversation" aria-label={title || texts.loading}>
-        <ConversationHead conversation={conversation} title={title} route={route} />
+        <ConversationHead
+          conversation={conversation}
+          title={title}
+          onDate={() => page.setDay(conversation?.activity_ts ?? Date.now())}
+          route={route}
+        />
         <Timeline
           conversation={route.id}
           title={title}
@@ -92,6 +98,15 @@ export function ConversationPage({ me, route }: Props) {
         />
       ) : null}
       {route.details && !conversation ? <div className="details" aria-busy /> : null}
+      {page.day !== null && conversation ? (
+        <DateDialog
+          conversation={route.id}
+          head={conversation.head.seq}
+          from={page.day}
+          onJump={page.jump}
+          onClose={() => page.setDay(null)}
+        />
+      ) : null}
       {page.deleting ? (
         <DeleteDialog onClose={() => page.setDeleting(null)} onConfirm={page.confirmDelete} />
       ) : null}

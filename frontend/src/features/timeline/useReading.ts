@@ -40,7 +40,10 @@ export function useReading({ conversation, rows, list, view, unreadAfter, target
   useLayoutEffect(() => {
     if (!target || target.turn === turn.current) return;
     const row = rows.find(
-      (one) => one.kind === 'message' && 'seq' in one.entry && one.entry.seq === target.seq,
+      (one) =>
+        (one.kind === 'message' || one.kind === 'system') &&
+        'seq' in one.entry &&
+        one.entry.seq === target.seq,
     );
     if (!row) return;
     turn.current = target.turn;
