@@ -49,6 +49,32 @@ test('a copied link leads to its message, also a message far away', async ({ bro
   await bob.context.close();
 });
 
+test('more unread than fits: the way to the first new message', async ({ browser }) => {
+  const ada = await newPerson(browser, 'ada');
+  const bob = await newPerson(browser, 'bob');
+  await talkTo(bob.page, ada.name);
+  await say(bob.page, 'Read already');
+  await row(ada.page, bob.name).click();
+  await expect(bubble(bob.page, 'Read already').getByLabel('Read')).toBeVisible();
+  await ada.page.goto('/settings');
+  const id = new URL(bob.page.url()).pathname.split('/')[2];
+  for (let n = 1; n <= 130; n++) {
+    const path = `/api/conversations/${id}/messages`;
+    const key = n.toString(16).padStart(16, 'a');
+    const headers = { 'X-WebChat': '1', 'Idempotency-Key': key };
+    const answer = await bob.context.request.post(path, { data: { text: `new ${n}.` }, headers });
+    expect(answer.ok()).toBe(true);
+  }
+  await row(ada.page, bob.name).click();
+  await expect(bubble(ada.page, 'new 130.')).toBeInViewport();
+  await expect(ada.page.getByText('New messages')).toHaveCount(0);
+  await ada.page.getByRole('button', { name: 'Jump to the first new message' }).click();
+  await expect(ada.page.getByText('New messages')).toBeInViewport();
+  await expect(bubble(ada.page, 'new 1.')).toBeInViewport();
+  await ada.context.close();
+  await bob.context.close();
+});
+
 test('a direct message alerts while nobody looks, and not while one is not to be disturbed', async ({
   browser,
 }) => {
@@ -61,13 +87,14 @@ test('a direct message alerts while nobody looks, and not while one is not to be
     state.shown = [];
     const visibility = () => (state.away ? 'hidden' : 'visible');
     Object.defineProperty(document, 'visibilityState', { get: visibility });
-    const Fake = (title: string, { body }: { body: string }) => {
-      state.shown.push(`${title}: ${body}`);
-    };
-    window.Notification = Object.assign(Fake, {
-      permission: 'granted',
-      requestPermission: async () => 'granted',
-    }) as unknown as typeof Notification;
+    class Fake {
+      static permission = 'granted';
+      static requestPermission = async () => 'granted';
+      constructor(title: string, { body }: { body: string }) {
+        state.shown.push(`${title}: ${body}`);
+      }
+    }
+    window.Notification = Fake as unknown as typeof Notification;
   });
   const look = (away: boolean) =>
     page.evaluate((value) => {

@@ -11,6 +11,7 @@ import { IconButton } from '../ui/IconButton';
 import { Skeleton } from '../ui/Skeleton';
 import { HeadMenu } from './HeadMenu';
 import { StatusText } from './StatusText';
+import './head.css';
 
 type Props = {
   conversation: Conversation | null;

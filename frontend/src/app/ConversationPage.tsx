@@ -1,5 +1,5 @@
 import { MessageCircleOff } from 'lucide-react';
-import { useState } from 'react';
+import { useRef } from 'react';
 import type { Me } from '../api/types';
 import { DetailsPanel } from '../features/groups/DetailsPanel';
 import { Timeline } from '../features/timeline/Timeline';
@@ -27,9 +27,11 @@ export function ConversationPage({ me, route }: Props) {
   const view = useStore(handle);
   const list = useStore(chat.conversations);
   const conversation = list.byId.get(route.id) ?? null;
-  const [unreadAfter] = useState(() =>
-    conversation && conversation.unread > 0 ? conversation.read : null,
-  );
+  // As it was when the conversation came in sight: reading it does not move the line.
+  const cursor = useRef<number | null>(undefined);
+  if (cursor.current === undefined && conversation)
+    cursor.current = conversation.unread > 0 ? conversation.read : null;
+  const unreadAfter = cursor.current ?? null;
   const page = useConversation({ me, conversation, id: route.id, at: route.at, handle, view });
 
   if (!conversation && list.phase === 'ready') {

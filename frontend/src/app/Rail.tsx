@@ -11,6 +11,7 @@ import { useStore } from '../lib/useStore';
 import { Avatar } from '../ui/Avatar';
 import { Badge } from '../ui/Badge';
 import { RailLink } from './RailLink';
+import './rail.css';
 
 type Props = { me: Me; onShortcuts: () => void };
 

@@ -140,6 +140,7 @@ export const texts = {
   timeline: {
     label: (title: string) => `Messages with ${title}`,
     unread: 'New messages',
+    toUnread: 'Jump to the first new message',
     today: 'Today',
     yesterday: 'Yesterday',
     edited: 'edited',

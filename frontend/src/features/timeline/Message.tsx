@@ -12,6 +12,8 @@ import { FailedNote } from './FailedNote';
 import { MessageMenu } from './MessageMenu';
 import { Reactions } from './Reactions';
 import type { MessageLike } from './rows';
+import './message.css';
+import './tools.css';
 
 type Props = {
   entry: MessageLike;

@@ -4,6 +4,7 @@ import { texts } from '../../lib/texts';
 import type { MessageEntry } from '../../realtime';
 import { Menu, type MenuEntry, type MenuPlace } from '../../ui/Menu';
 import type { MessageActions, Viewer } from './actions';
+import { ReactedBy } from './ReactedBy';
 import { ReadBy } from './ReadBy';
 
 type Props = {
@@ -95,6 +96,7 @@ export function MessageMenu({ entry, viewer, actions, place, onClose, onMore }: 
       header={
         <>
           {viewer.canWrite ? quick : null}
+          <ReactedBy reactions={entry.reactions} />
           {own && !viewer.direct ? (
             <ReadBy conversation={viewer.conversation} seq={entry.seq} />
           ) : null}

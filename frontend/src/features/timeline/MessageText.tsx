@@ -1,6 +1,7 @@
 import { Fragment, memo, type ReactNode, useMemo } from 'react';
 import { type Block, type Inline, isEmojiOnly, parseBlocks } from '../../lib/markup';
 import { CodeBlock } from './CodeBlock';
+import './text.css';
 
 type Props = { text: string; ownUsername: string };
 
