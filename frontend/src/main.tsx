@@ -6,6 +6,9 @@ import { ApiProvider, createQueryClient } from './api/context';
 import { App } from './app/App';
 import { startTheme } from './lib/theme';
 import './index.css';
+import './ui/controls.css';
+import './ui/fields.css';
+import './ui/overlays.css';
 import './ui/ui.css';
 
 startTheme();

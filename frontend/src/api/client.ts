@@ -152,6 +152,8 @@ export class Api {
         this.#shared?.tell(reply);
         return { ok: true, reply };
       }
+      // Read to the end, or the browser keeps the connection for an answer nobody takes.
+      await response.text();
       if (response.status === 401 || response.status === 403) {
         for (const listener of [...this.#onDenied]) listener();
         return { ok: false, why: 'denied' };

@@ -9,15 +9,18 @@ import { usePresence } from '../lib/usePresence';
 import { Avatar } from '../ui/Avatar';
 import { IconButton } from '../ui/IconButton';
 import { Skeleton } from '../ui/Skeleton';
+import { HeadMenu } from './HeadMenu';
 import { StatusText } from './StatusText';
+import './head.css';
 
 type Props = {
   conversation: Conversation | null;
   title: string;
+  onDate: () => void;
   route: Extract<Route, { page: 'conversation' }>;
 };
 
-export function ConversationHead({ conversation, title, route }: Props) {
+export function ConversationHead({ conversation, title, onDate, route }: Props) {
   const { me } = useChat();
   const person =
     conversation?.kind === 'direct' && !isSelf(conversation, me)
@@ -65,12 +68,14 @@ export function ConversationHead({ conversation, title, route }: Props) {
         <Search size={20} aria-hidden />
       </IconButton>
       <IconButton
+        className="only-wide"
         label={texts.group.details}
         aria-pressed={route.details}
         onClick={() => navigate(details)}
       >
         <PanelRight size={20} aria-hidden />
       </IconButton>
+      {conversation ? <HeadMenu conversation={conversation} onDate={onDate} /> : null}
     </header>
   );
 }

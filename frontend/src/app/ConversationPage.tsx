@@ -1,5 +1,5 @@
 import { MessageCircleOff } from 'lucide-react';
-import { useState } from 'react';
+import { useRef } from 'react';
 import type { Me } from '../api/types';
 import { DetailsPanel } from '../features/groups/DetailsPanel';
 import { Timeline } from '../features/timeline/Timeline';
@@ -13,6 +13,7 @@ import { Button } from '../ui/Button';
 import { EmptyState } from '../ui/EmptyState';
 import { ConversationComposer } from './ConversationComposer';
 import { ConversationHead } from './ConversationHead';
+import { DateDialog } from './DateDialog';
 import { DeleteDialog } from './DeleteDialog';
 import { EmptyTimeline } from './EmptyTimeline';
 import { ReportDialog } from './ReportDialog';
@@ -26,9 +27,11 @@ export function ConversationPage({ me, route }: Props) {
   const view = useStore(handle);
   const list = useStore(chat.conversations);
   const conversation = list.byId.get(route.id) ?? null;
-  const [unreadAfter] = useState(() =>
-    conversation && conversation.unread > 0 ? conversation.read : null,
-  );
+  // As it was when the conversation came in sight: reading it does not move the line.
+  const cursor = useRef<number | null>(undefined);
+  if (cursor.current === undefined && conversation)
+    cursor.current = conversation.unread > 0 ? conversation.read : null;
+  const unreadAfter = cursor.current ?? null;
   const page = useConversation({ me, conversation, id: route.id, at: route.at, handle, view });
 
   if (!conversation && list.phase === 'ready') {
@@ -50,7 +53,12 @@ export function ConversationPage({ me, route }: Props) {
   return (
     <>
       <section className="conversation" aria-label={title || texts.loading}>
-        <ConversationHead conversation={conversation} title={title} route={route} />
+        <ConversationHead
+          conversation={conversation}
+          title={title}
+          onDate={() => page.setDay(conversation?.activity_ts ?? Date.now())}
+          route={route}
+        />
         <Timeline
           conversation={route.id}
           title={title}
@@ -92,6 +100,15 @@ export function ConversationPage({ me, route }: Props) {
         />
       ) : null}
       {route.details && !conversation ? <div className="details" aria-busy /> : null}
+      {page.day !== null && conversation ? (
+        <DateDialog
+          conversation={route.id}
+          head={conversation.head.seq}
+          from={page.day}
+          onJump={page.jump}
+          onClose={() => page.setDay(null)}
+        />
+      ) : null}
       {page.deleting ? (
         <DeleteDialog onClose={() => page.setDeleting(null)} onConfirm={page.confirmDelete} />
       ) : null}

@@ -1,8 +1,9 @@
-import { Keyboard, MessageCircle, Search, Settings, Shield, Users } from 'lucide-react';
+import { Keyboard, MessageCircle, Moon, Search, Settings, Shield, Users } from 'lucide-react';
 import type { ReactNode } from 'react';
 import type { Me } from '../api/types';
 import { useChat } from '../lib/chat';
 import { nameOf } from '../lib/names';
+import { useQuiet } from '../lib/notifications';
 import { conversationPath, homePath, onLink, type Side, useRoute } from '../lib/router';
 import { texts } from '../lib/texts';
 import { isNarrow } from '../lib/useNarrow';
@@ -10,11 +11,13 @@ import { useStore } from '../lib/useStore';
 import { Avatar } from '../ui/Avatar';
 import { Badge } from '../ui/Badge';
 import { RailLink } from './RailLink';
+import './rail.css';
 
 type Props = { me: Me; onShortcuts: () => void };
 
 export function Rail({ me, onShortcuts }: Props) {
   const route = useRoute();
+  const quiet = useQuiet();
   const unread = useStore(useChat().unread);
   const side = route.page === 'home' || route.page === 'conversation' ? route.side : null;
   const to = (where: Side) =>
@@ -57,7 +60,13 @@ export function Rail({ me, onShortcuts }: Props) {
         label={texts.nav.settings}
         current={route.page === 'settings'}
         icon={<Settings size={22} aria-hidden />}
-      />
+      >
+        {quiet ? (
+          <span className="rail__mark" role="img" aria-label={texts.nav.quiet}>
+            <Moon size={13} aria-hidden />
+          </span>
+        ) : null}
+      </RailLink>
       <a
         className="rail__link rail__me rail__only-wide"
         href="/settings/profile"

@@ -2,11 +2,13 @@ import type { Conversation } from '../api/types';
 import { texts } from '../lib/texts';
 import { spokenTime } from '../lib/time';
 import type { PresenceView } from '../realtime';
+import { GroupStatus } from './GroupStatus';
 
 type Props = { conversation: Conversation | null; presence: PresenceView; person: string | null };
 
 /** The second line of the head. What is stale is not shown as current. */
 export function StatusText({ conversation, presence, person }: Props) {
+  if (conversation?.kind === 'group') return <GroupStatus conversation={conversation} />;
   const live = presence.state === 'online' && !presence.stale;
   return (
     <span
@@ -25,7 +27,6 @@ function statusOf(
   live: boolean,
 ): string {
   if (!conversation) return '';
-  if (conversation.kind === 'group') return texts.presence.members(conversation.members_count);
   if (person === null || presence.state === 'unknown') return '';
   if (live) return texts.presence.online;
   if (presence.since !== null)

@@ -4,8 +4,10 @@ import type { Conversation, Me } from '../api/types';
 import type { MessageActions, Viewer } from '../features/timeline/actions';
 import { useChat } from '../lib/chat';
 import { explain } from '../lib/names';
+import { linkTo } from '../lib/router';
 import { texts } from '../lib/texts';
 import type { MessageEntry, TimelineHandle, TimelineView } from '../realtime';
+import { copy } from '../ui/copy';
 import { toast } from '../ui/Toasts';
 
 /** What the composer is about. */
@@ -31,6 +33,8 @@ export function useConversation({ me, conversation, id, at, handle, view }: Opti
   const [focus, setFocus] = useState<Focus>(NEW);
   const [deleting, setDeleting] = useState<MessageEntry | null>(null);
   const [reporting, setReporting] = useState<MessageEntry | null>(null);
+  /** The day from which a jump to another one starts. */
+  const [day, setDay] = useState<number | null>(null);
   const [target, setTarget] = useState<{ seq: number; turn: number } | null>(null);
   const latest = useRef({ view, mutate: action.mutateAsync });
   latest.current = { view, mutate: action.mutateAsync };
@@ -72,16 +76,14 @@ export function useConversation({ me, conversation, id, at, handle, view }: Opti
         void latest.current
           .mutate({ do: 'react', seq, emoji, on })
           .catch((failure: unknown) => toast(explain(failure))),
-      onCopy: (text) =>
-        void navigator.clipboard.writeText(text).then(
-          () => toast(texts.copied),
-          () => undefined,
-        ),
+      onCopy: (text) => void copy(text),
+      onCopyLink: (seq) => void copy(linkTo(id, seq), texts.linkCopied),
+      onDay: (ts) => setDay(ts),
       onJump: (seq) => void jump(seq).catch((failure: unknown) => toast(explain(failure))),
       onRetry: (pending) => chat.retry(pending),
       onDiscard: (pending) => chat.discard(pending),
     }),
-    [chat, jump],
+    [chat, id, jump],
   );
 
   const editLast = () => {
@@ -116,5 +118,8 @@ export function useConversation({ me, conversation, id, at, handle, view }: Opti
     saveEdit,
     confirmDelete,
     confirmReport,
+    day,
+    setDay,
+    jump,
   };
 }

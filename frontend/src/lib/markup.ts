@@ -1,31 +1,21 @@
 /**
- * Reads the text of a message into a small tree. Owns: the grammar (code, bold, italic, quotes, links, mentions, shortcodes).
- * Never does: HTML, or anything that a message could use to become more than text.
- * Bounds: inline nesting MAX_DEPTH; every step consumes a character, so a text of n characters takes O(n · depth).
+ * Reads the text of a message into a small tree. Owns: paragraphs, quotes, fenced code; what is within them is `inline`'s.
+ * Never does: HTML, or anything that a message could use to become more than text. Bounds: O(n) for n characters.
  */
-import { emojiOf } from './emoji';
+import { type Inline, parseInline } from './inline';
 
-export type Inline =
-  | { kind: 'text'; text: string }
-  | { kind: 'code'; text: string }
-  | { kind: 'bold' | 'italic'; children: Inline[] }
-  | { kind: 'link'; href: string; text: string }
-  | { kind: 'mention'; name: string };
-
+export type { Inline } from './inline';
 export type Block =
   | { kind: 'paragraph'; children: Inline[] }
   | { kind: 'quote'; children: Inline[] }
   | { kind: 'code'; text: string; language: string };
 
-const MAX_DEPTH = 4;
 const FENCE = /^```([\w+#.-]{0,20})[ \t]*$/;
-const URL_START = /^https?:\/\/[^\s<>"'`]{3,}/i;
-const MENTION = /^@([A-Za-z0-9][A-Za-z0-9_.-]{1,31})/;
-const SHORTCODE = /^:([a-z0-9_+-]{1,32}):/;
 
 export function parseBlocks(source: string): Block[] {
   const blocks: Block[] = [];
   const lines = source.split('\n');
+  const closing = closingFences(lines);
   let paragraph: string[] = [];
   let quote: string[] = [];
   const flush = () => {
@@ -38,9 +28,7 @@ export function parseBlocks(source: string): Block[] {
   for (let at = 0; at < lines.length; at++) {
     const line = lines[at] ?? '';
     const fence = FENCE.exec(line);
-    const end = fence
-      ? lines.findIndex((other, index) => index > at && other.trim() === '```')
-      : -1;
+    const end = fence ? (closing[at + 1] ?? -1) : -1;
     if (fence && end > at) {
       flush();
       blocks.push({
@@ -61,116 +49,12 @@ export function parseBlocks(source: string): Block[] {
   return blocks;
 }
 
-export function parseInline(source: string, depth = 0): Inline[] {
-  const out: Inline[] = [];
-  let plain = '';
-  const push = (node: Inline) => {
-    if (plain) out.push({ kind: 'text', text: plain });
-    plain = '';
-    out.push(node);
-  };
-  let at = 0;
-  while (at < source.length) {
-    const char = source.charAt(at);
-    const before = at === 0 ? '' : source.charAt(at - 1);
-    const found = special(source, at, char, before, depth);
-    const node = found?.node ?? char;
-    if (typeof node === 'string') plain += node;
-    else push(node);
-    at += found ? found.length : 1;
-  }
-  if (plain) out.push({ kind: 'text', text: plain });
-  return out;
-}
-
-type Found = { node: Inline | string; length: number };
-
-function special(
-  source: string,
-  at: number,
-  char: string,
-  before: string,
-  depth: number,
-): Found | null {
-  switch (char) {
-    case '`':
-      return code(source, at);
-    case '*':
-    case '_':
-      return emphasis(source, at, char, before, depth);
-    case 'h':
-    case 'H':
-      return isWord(before) ? null : link(source, at);
-    case '@': {
-      const match = isWord(before) ? null : MENTION.exec(source.slice(at, at + 34));
-      const name = match?.[1]?.replace(/[.-]+$/, '') ?? '';
-      return name ? { node: { kind: 'mention', name }, length: name.length + 1 } : null;
-    }
-    case ':': {
-      const match = SHORTCODE.exec(source.slice(at, at + 35));
-      const emoji = emojiOf(match?.[1] ?? '');
-      return match && emoji ? { node: emoji, length: match[0].length } : null;
-    }
-    default:
-      return null;
-  }
-}
-
-function code(source: string, at: number): Found | null {
-  const end = source.indexOf('`', at + 1);
-  const text = source.slice(at + 1, end);
-  return end > at + 1 && !text.includes('\n')
-    ? { node: { kind: 'code', text }, length: end + 1 - at }
-    : null;
-}
-
-function emphasis(
-  source: string,
-  at: number,
-  char: string,
-  before: string,
-  depth: number,
-): Found | null {
-  if (depth >= MAX_DEPTH || isWord(before)) return null;
-  const double = source.charAt(at + 1) === char;
-  if (double && char === '_') return null;
-  const mark = double ? char + char : char;
-  const start = at + mark.length;
-  if (!source.charAt(start).trim()) return null;
-  const end = closing(source, mark, start);
-  if (end < 0) return null;
-  const children = parseInline(source.slice(start, end), depth + 1);
-  return { node: { kind: double ? 'bold' : 'italic', children }, length: end + mark.length - at };
-}
-
-/** Where the emphasis ends: after something that is no blank, before something that is no letter, within the paragraph. */
-function closing(source: string, mark: string, start: number): number {
-  for (let end = source.indexOf(mark, start + 1); end >= 0; end = source.indexOf(mark, end + 1)) {
-    if (source.slice(start, end).includes('\n\n')) return -1;
-    const single = mark.length === 2 || source.charAt(end + 1) !== mark;
-    if (source.charAt(end - 1).trim() && !isWord(source.charAt(end + mark.length)) && single)
-      return end;
-  }
-  return -1;
-}
-
-function link(source: string, at: number): Found | null {
-  const match = URL_START.exec(source.slice(at, at + 2048));
-  if (!match) return null;
-  let text = match[0].replace(/[.,;:!?*_]+$/, '');
-  while (text.endsWith(')') && text.split('(').length < text.split(')').length)
-    text = text.slice(0, -1);
-  try {
-    const url = new URL(text);
-    if (url.protocol !== 'http:' && url.protocol !== 'https:') return null;
-    return { node: { kind: 'link', href: url.href, text }, length: text.length };
-  } catch {
-    return null;
-  }
-}
-
-function isWord(char: string): boolean {
-  return char !== '' && /[\p{L}\p{N}_]/u.test(char);
+/** For each line the next one, itself included, that ends a fence; -1 = none. Found once, not once for each fence. */
+function closingFences(lines: readonly string[]): Int32Array {
+  const next = new Int32Array(lines.length + 1).fill(-1);
+  for (let at = lines.length - 1; at >= 0; at--)
+    next[at] = lines[at]?.trim() === '```' ? at : (next[at + 1] ?? -1);
+  return next;
 }
 
 const EMOJI_ONLY =
@@ -185,8 +69,10 @@ export function isEmojiOnly(blocks: Block[]): boolean {
   return [...new Intl.Segmenter().segment(text.replace(/\s/g, ''))].length <= EMOJI_ONLY_MAX;
 }
 
+const PREVIEW_MAX = 400;
+
 /** The text as one line without marks, for previews and notifications. */
-export function plainText(source: string): string {
+export function plainText(source: string, max = PREVIEW_MAX): string {
   const flat = (nodes: Inline[]): string =>
     nodes
       .map((node) =>
@@ -197,7 +83,7 @@ export function plainText(source: string): string {
             : node.text,
       )
       .join('');
-  return parseBlocks(source.slice(0, 400))
+  return parseBlocks(source.slice(0, max))
     .map((block) => (block.kind === 'code' ? block.text : flat(block.children)))
     .join(' ')
     .replace(/\s+/g, ' ')

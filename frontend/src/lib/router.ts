@@ -85,6 +85,11 @@ export function conversationPath(id: string, place: ConversationPlace = {}): str
   return `/c/${id}${text ? `?${text}` : ''}`;
 }
 
+/** The whole address of a conversation, or of one message in it, for somebody else. */
+export function linkTo(id: string, seq?: number): string {
+  return location.origin + conversationPath(id, seq === undefined ? {} : { at: seq });
+}
+
 export function homePath(side: Side): string {
   return side === 'chats' ? '/' : `/?side=${side}`;
 }

@@ -53,6 +53,26 @@ export function spokenTime(ts: number, now: number): string {
   return `on ${(sameYear(ts, now) ? dayMonth : longDate).format(ts)}`;
 }
 
+/** For sentences such as "until …": 14:05 today, else with the day. */
+export function spokenFuture(ts: number, now: number): string {
+  return sameDay(ts, now) ? clock.format(ts) : `${weekday.format(ts)} ${clock.format(ts)}`;
+}
+
+/** A day as a date field has it: 2026-03-04. */
+export function dayInput(ts: number): string {
+  const date = new Date(ts);
+  const two = (n: number) => String(n).padStart(2, '0');
+  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+}
+
+/** When the day of a date field begins here; null if there is no such day. */
+export function dayOf(input: string): number | null {
+  const match = /^(\d{4})-(\d\d)-(\d\d)$/.exec(input);
+  if (!match) return null;
+  const start = new Date(Number(match[1]), Number(match[2]) - 1, Number(match[3])).getTime();
+  return dayInput(start) === input ? start : null;
+}
+
 export function sameDay(a: number, b: number): boolean {
   return startOfDay(a) === startOfDay(b);
 }

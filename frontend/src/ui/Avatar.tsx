@@ -30,13 +30,18 @@ export function Avatar({ id, name, size = 44, group = false, online = false }: P
 }
 
 export function colourOf(id: string): string {
-  let hash = 7;
-  for (const char of id) hash = (hash * 31 + char.charCodeAt(0)) >>> 0;
+  let hash = 2_166_136_261;
+  for (const char of id) hash = Math.imul(hash ^ char.charCodeAt(0), 16_777_619);
+  // Without this the last digit of an id would decide nearly alone.
+  hash = Math.imul(hash ^ (hash >>> 15), 2_246_822_519) >>> 16;
   return COLOURS[hash % COLOURS.length] ?? '#12786a';
 }
 
 function initials(name: string): string {
-  const words = name.trim().split(/\s+/).filter(Boolean);
+  // Emoji and signs are no initials; a name of nothing else keeps its first one.
+  const all = name.trim().split(/\s+/).filter(Boolean);
+  const spoken = all.filter((word) => /^[\p{L}\p{N}]/u.test(word));
+  const words = spoken.length > 0 ? spoken : all.slice(0, 1);
   const first = [...(words[0] ?? '')][0] ?? '';
   const last = words.length > 1 ? ([...(words[words.length - 1] ?? '')][0] ?? '') : '';
   return (first + last).toUpperCase();

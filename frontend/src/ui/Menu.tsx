@@ -51,41 +51,44 @@ export function Menu({ label, place, entries, onClose, header }: Props) {
   };
 
   return (
-    <div
-      ref={ref}
-      popover="manual"
-      className="menu"
-      role="menu"
-      aria-label={label}
-      onKeyDown={(event) => {
-        event.stopPropagation();
-        if (event.key === 'Escape' || event.key === 'Tab') onClose();
-        else if (event.key === 'ArrowDown') move(1);
-        else if (event.key === 'ArrowUp') move(-1);
-        else return;
-        event.preventDefault();
-      }}
-    >
-      {header}
-      {entries.map((entry, index) =>
-        entry === 'separator' ? (
-          <div key={index} className="menu__sep" role="separator" />
-        ) : (
-          <button
-            key={entry.label}
-            type="button"
-            role="menuitem"
-            className={entry.danger ? 'menu__item menu__item--danger' : 'menu__item'}
-            onClick={() => {
-              onClose();
-              entry.onSelect();
-            }}
-          >
-            {entry.icon}
-            {entry.label}
-          </button>
-        ),
-      )}
-    </div>
+    <>
+      <div className="menu-scrim" />
+      <div
+        ref={ref}
+        popover="manual"
+        className="menu"
+        role="menu"
+        aria-label={label}
+        onKeyDown={(event) => {
+          event.stopPropagation();
+          if (event.key === 'Escape' || event.key === 'Tab') onClose();
+          else if (event.key === 'ArrowDown') move(1);
+          else if (event.key === 'ArrowUp') move(-1);
+          else return;
+          event.preventDefault();
+        }}
+      >
+        {header}
+        {entries.map((entry, index) =>
+          entry === 'separator' ? (
+            <div key={index} className="menu__sep" role="separator" />
+          ) : (
+            <button
+              key={entry.label}
+              type="button"
+              role="menuitem"
+              className={entry.danger ? 'menu__item menu__item--danger' : 'menu__item'}
+              onClick={() => {
+                onClose();
+                entry.onSelect();
+              }}
+            >
+              {entry.icon}
+              {entry.label}
+            </button>
+          ),
+        )}
+      </div>
+    </>
   );
 }

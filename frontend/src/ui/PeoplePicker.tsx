@@ -40,7 +40,7 @@ export function PeoplePicker({
             aria-label={removeLabel(person.name)}
             onClick={() => onToggle(person)}
           >
-            {person.name}
+            <span className="ellipsis">{person.name}</span>
             <X size={14} aria-hidden />
           </button>
         ))}

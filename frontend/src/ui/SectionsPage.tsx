@@ -1,5 +1,5 @@
 import { ChevronLeft } from 'lucide-react';
-import type { MouseEvent, ReactNode } from 'react';
+import { type MouseEvent, type ReactNode, useLayoutEffect, useRef } from 'react';
 import { IconButton } from './IconButton';
 import './pages.css';
 
@@ -17,6 +17,12 @@ type Props = {
 
 export function SectionsPage(props: Props) {
   const { title, back, onBack, base, sections, current, onLink, children } = props;
+  const nav = useRef<HTMLElement>(null);
+  // On a phone the sections are one line that scrolls: the open one is in sight.
+  useLayoutEffect(() => {
+    const link = current ? nav.current?.querySelector<HTMLElement>('[aria-current]') : null;
+    if (nav.current && link) nav.current.scrollLeft = link.offsetLeft - 48;
+  }, [current]);
   return (
     <div className="page-scroll">
       <div className="sections">
@@ -26,7 +32,7 @@ export function SectionsPage(props: Props) {
           </IconButton>
           <h1>{title}</h1>
         </header>
-        <nav aria-label={title}>
+        <nav ref={nav} aria-label={title}>
           {sections.map(({ id, label, icon }) => (
             <a
               key={id}

@@ -1,4 +1,4 @@
-import { useSyncExternalStore } from 'react';
+import { useLayoutEffect, useRef, useSyncExternalStore } from 'react';
 
 type Toast = { id: number; text: string };
 const SHOWN_MS = 4_000;
@@ -26,8 +26,14 @@ function subscribe(listener: () => void): () => void {
 
 export function Toasts() {
   const shown = useSyncExternalStore(subscribe, () => toasts);
+  const ref = useRef<HTMLDivElement>(null);
+  // Always in the top layer, and above whatever dialog is open by the time something is said.
+  useLayoutEffect(() => {
+    if (shown.length > 0 && ref.current?.matches(':popover-open')) ref.current.hidePopover();
+    if (!ref.current?.matches(':popover-open')) ref.current?.showPopover();
+  }, [shown]);
   return (
-    <div className="toasts" role="status" aria-live="polite">
+    <div ref={ref} popover="manual" className="toasts" role="status" aria-live="polite">
       {shown.map((one) => (
         <div key={one.id} className="toast">
           {one.text}

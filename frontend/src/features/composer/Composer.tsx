@@ -8,7 +8,7 @@ import type { Person } from './completion';
 import { useComposer } from './useComposer';
 import './composer.css';
 
-const EmojiPicker = lazy(() => import('./EmojiPicker'));
+const EmojiPicker = lazy(() => import('../../ui/EmojiPicker'));
 
 export type Mode =
   | { kind: 'new' }

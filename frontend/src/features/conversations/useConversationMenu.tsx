@@ -1,8 +1,10 @@
-import { Bell, BellOff, Eye, EyeOff, Mail, MailOpen, Pin, PinOff } from 'lucide-react';
+import { Bell, BellOff, Eye, EyeOff, Link, Mail, MailOpen, Pin, PinOff } from 'lucide-react';
 import type { Conversation, MinePatch } from '../../api/types';
 import { useChat } from '../../lib/chat';
 import { explain } from '../../lib/names';
+import { linkTo } from '../../lib/router';
 import { texts } from '../../lib/texts';
+import { copy } from '../../ui/copy';
 import type { MenuEntry } from '../../ui/Menu';
 import { toast } from '../../ui/Toasts';
 
@@ -32,6 +34,11 @@ export function useConversationMenu(conversation: Conversation): MenuEntry[] {
       label: isUnread ? texts.list.markRead : texts.list.markUnread,
       icon: isUnread ? <MailOpen size={18} aria-hidden /> : <Mail size={18} aria-hidden />,
       onSelect: toggleUnread,
+    },
+    {
+      label: texts.list.copyLink,
+      icon: <Link size={18} aria-hidden />,
+      onSelect: () => void copy(linkTo(id), texts.linkCopied),
     },
     'separator',
     {

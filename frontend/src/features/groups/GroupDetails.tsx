@@ -1,8 +1,8 @@
 import { LogOut, Pencil, UserPlus } from 'lucide-react';
 import { useState } from 'react';
 import { useChangeMembers, useMembers } from '../../api/queries/conversations';
-import type { Conversation, Me } from '../../api/types';
-import { explain } from '../../lib/names';
+import type { Conversation, Me, Member } from '../../api/types';
+import { explain, nameOf } from '../../lib/names';
 import { navigate } from '../../lib/router';
 import { texts } from '../../lib/texts';
 import { Button } from '../../ui/Button';
@@ -13,6 +13,13 @@ import { MemberRow } from './MemberRow';
 import { RenameGroup } from './RenameGroup';
 import '../../ui/rows.css';
 
+const RANK = { owner: 0, admin: 1, member: 2 } as const;
+
+/** Who can change things comes first; then by name. */
+function byRole(a: Member, b: Member): number {
+  return RANK[a.role] - RANK[b.role] || nameOf(a.user).localeCompare(nameOf(b.user));
+}
+
 type Props = { me: Me; conversation: Conversation };
 
 export function GroupDetails({ me, conversation }: Props) {
@@ -21,7 +28,7 @@ export function GroupDetails({ me, conversation }: Props) {
   const change = useChangeMembers(id);
   const [dialog, setDialog] = useState<'add' | 'rename' | 'leave' | null>(null);
   const close = () => setDialog(null);
-  const list = members.data?.pages.flatMap((page) => page.members) ?? [];
+  const list = (members.data?.pages.flatMap((page) => page.members) ?? []).sort(byRole);
   const moderator = role === 'admin' || role === 'owner';
   const leave = async () => {
     await change.mutateAsync({ do: 'remove', user: me.id });

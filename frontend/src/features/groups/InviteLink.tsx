@@ -3,6 +3,7 @@ import { useInviteLink, useRevokeInvite } from '../../api/queries/conversations'
 import { explain } from '../../lib/names';
 import { texts } from '../../lib/texts';
 import { Button } from '../../ui/Button';
+import { copy } from '../../ui/copy';
 import { toast } from '../../ui/Toasts';
 
 export function InviteLink({ conversation }: { conversation: string }) {
@@ -10,14 +11,10 @@ export function InviteLink({ conversation }: { conversation: string }) {
   const revoke = useRevokeInvite(conversation);
   const fail = (failure: unknown) => toast(explain(failure));
   const address = create.data ? `${location.origin}${create.data.path}` : '';
-  const copy = () =>
+  const createAndCopy = () =>
     create.mutate(undefined, {
       onError: fail,
-      onSuccess: ({ path }) =>
-        void navigator.clipboard.writeText(`${location.origin}${path}`).then(
-          () => toast(texts.group.inviteCopied),
-          () => undefined,
-        ),
+      onSuccess: ({ path }) => void copy(`${location.origin}${path}`, texts.group.inviteCopied),
     });
   return (
     <div className="details__block">
@@ -26,7 +23,7 @@ export function InviteLink({ conversation }: { conversation: string }) {
         {address || texts.group.inviteHint}
       </p>
       <div className="details__actions">
-        <Button busy={create.isPending} onClick={copy}>
+        <Button busy={create.isPending} onClick={createAndCopy}>
           <Link size={18} aria-hidden />
           {texts.group.inviteCopy}
         </Button>

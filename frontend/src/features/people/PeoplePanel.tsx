@@ -47,7 +47,9 @@ export default function PeoplePanel({ me }: { me: Me }) {
       <div className="side__scroll">
         <h2 className="side__section">
           <span>{texts.people.online}</span>
-          <span aria-live="polite">{online.data ? texts.people.onlineCount(total) : ''}</span>
+          <span aria-live="polite">
+            {online.data && users.length > 0 ? texts.people.onlineCount(total) : ''}
+          </span>
         </h2>
         <ul>
           {users.map((user) => (
@@ -65,7 +67,10 @@ export default function PeoplePanel({ me }: { me: Me }) {
             {texts.people.showMore}
           </Button>
         ) : null}
-        {!q && online.data && users.length === 0 ? (
+        {!q && online.data && users.length === 0 && others.length > 0 ? (
+          <p className="side__note">{texts.people.onlyYou}</p>
+        ) : null}
+        {!q && online.data && users.length === 0 && found.data?.length && others.length === 0 ? (
           <EmptyState
             icon={<Users size={28} />}
             title={texts.people.nobody}

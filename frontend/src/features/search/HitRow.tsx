@@ -24,10 +24,10 @@ export function HitRow({ hit, conversation, q, me, within }: Props) {
     side: 'search',
     ...(within === null ? {} : { within }),
   });
-  const [before, match, after] = contextOf(plainText(hit.text), q);
+  const [before, match, after] = contextOf(plainText(hit.text, hit.text.length), q);
   return (
     <li>
-      <a className="row" href={path} onClick={(event) => onLink(event, path)}>
+      <a className="row row--hit" href={path} onClick={(event) => onLink(event, path)}>
         <Avatar
           id={conversation?.other?.id ?? hit.conversation}
           name={title}
@@ -39,13 +39,11 @@ export function HitRow({ hit, conversation, q, me, within }: Props) {
             <span className="row__name ellipsis">{title}</span>
             <time className="row__time">{shortTime(hit.ts, Date.now())}</time>
           </span>
-          <span className="row__bottom">
-            <span className="row__preview ellipsis">
-              {hit.from === me ? `${texts.you}: ` : group ? `${name}: ` : ''}
-              {before}
-              <mark>{match}</mark>
-              {after}
-            </span>
+          <span className="row__context" dir="auto">
+            {hit.from === me ? `${texts.you}: ` : group ? `${name}: ` : ''}
+            {before}
+            <mark>{match}</mark>
+            {after}
           </span>
         </span>
       </a>

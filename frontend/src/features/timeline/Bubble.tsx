@@ -1,3 +1,5 @@
+import { isEmojiOnly, parseBlocks } from '../../lib/markup';
+import { mentions } from '../../lib/mentions';
 import { texts } from '../../lib/texts';
 import { clockTime, fullTime } from '../../lib/time';
 import { colourOf } from '../../ui/Avatar';
@@ -9,14 +11,21 @@ import { Ticks } from './Ticks';
 
 type Props = { entry: MessageLike; viewer: Viewer; actions: MessageActions; name: string | null };
 
+/** No three emoji are longer. */
+const EMOJI_TEXT_MAX = 100;
+
 export function Bubble({ entry, viewer, actions, name }: Props) {
   const stored = entry.kind === 'message' ? entry : null;
   const deleted = stored?.deleted === true;
-  const mentioned =
-    !deleted &&
-    entry.from !== viewer.me &&
-    entry.text.toLowerCase().includes(`@${viewer.username.toLowerCase()}`);
-  const classes = ['bubble', deleted ? 'bubble--gone' : '', mentioned ? 'bubble--mention' : '']
+  const mentioned = !deleted && entry.from !== viewer.me && mentions(entry.text, viewer.username);
+  const emoji =
+    !deleted && !entry.reply_to && isEmojiOnly(parseBlocks(entry.text.slice(0, EMOJI_TEXT_MAX)));
+  const classes = [
+    'bubble',
+    deleted ? 'bubble--gone' : '',
+    mentioned ? 'bubble--mention' : '',
+    emoji ? 'bubble--emoji' : '',
+  ]
     .filter(Boolean)
     .join(' ');
   return (

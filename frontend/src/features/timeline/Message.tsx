@@ -3,6 +3,7 @@ import { type KeyboardEvent, type MouseEvent, memo, useRef, useState } from 'rea
 import { useName } from '../../lib/names';
 import { texts } from '../../lib/texts';
 import { Avatar } from '../../ui/Avatar';
+import { EmojiPopover } from '../../ui/EmojiPopover';
 import { IconButton } from '../../ui/IconButton';
 import type { MenuPlace } from '../../ui/Menu';
 import type { MessageActions, Viewer } from './actions';
@@ -11,6 +12,8 @@ import { FailedNote } from './FailedNote';
 import { MessageMenu } from './MessageMenu';
 import { Reactions } from './Reactions';
 import type { MessageLike } from './rows';
+import './message.css';
+import './tools.css';
 
 type Props = {
   entry: MessageLike;
@@ -31,6 +34,7 @@ export const Message = memo(function Message({
   actions,
 }: Props) {
   const [menu, setMenu] = useState<MenuPlace | null>(null);
+  const [picker, setPicker] = useState<MenuPlace | null>(null);
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
   const own = entry.from === viewer.me;
   const name = useName(entry.from);
@@ -145,6 +149,18 @@ export const Message = memo(function Message({
           actions={actions}
           place={menu}
           onClose={() => setMenu(null)}
+          onMore={() => {
+            setMenu(null);
+            // After the menu has given the focus back, or it would take it from the picker.
+            setTimeout(() => setPicker(menu), 0);
+          }}
+        />
+      ) : null}
+      {picker && stored ? (
+        <EmojiPopover
+          place={picker}
+          onPick={(emoji) => actions.onReact(stored.seq, emoji, true)}
+          onClose={() => setPicker(null)}
         />
       ) : null}
     </article>

@@ -1,9 +1,10 @@
-import { Copy, Flag, Pencil, Reply, Trash2 } from 'lucide-react';
+import { Copy, Flag, Link, Pencil, Plus, Reply, Trash2 } from 'lucide-react';
 import { QUICK_REACTIONS } from '../../lib/emoji';
 import { texts } from '../../lib/texts';
 import type { MessageEntry } from '../../realtime';
 import { Menu, type MenuEntry, type MenuPlace } from '../../ui/Menu';
 import type { MessageActions, Viewer } from './actions';
+import { ReactedBy } from './ReactedBy';
 import { ReadBy } from './ReadBy';
 
 type Props = {
@@ -12,9 +13,11 @@ type Props = {
   actions: MessageActions;
   place: MenuPlace;
   onClose: () => void;
+  /** Another emoji than the quick ones. */
+  onMore: () => void;
 };
 
-export function MessageMenu({ entry, viewer, actions, place, onClose }: Props) {
+export function MessageMenu({ entry, viewer, actions, place, onClose, onMore }: Props) {
   const own = entry.from === viewer.me;
   const entries: MenuEntry[] = [];
   if (viewer.canWrite)
@@ -27,6 +30,11 @@ export function MessageMenu({ entry, viewer, actions, place, onClose }: Props) {
     label: texts.timeline.copyText,
     icon: <Copy size={18} aria-hidden />,
     onSelect: () => actions.onCopy(entry.text),
+  });
+  entries.push({
+    label: texts.timeline.copyLink,
+    icon: <Link size={18} aria-hidden />,
+    onSelect: () => actions.onCopyLink(entry.seq),
   });
   if (own && viewer.canWrite)
     entries.push({
@@ -68,6 +76,15 @@ export function MessageMenu({ entry, viewer, actions, place, onClose }: Props) {
           {emoji}
         </button>
       ))}
+      <button
+        type="button"
+        role="menuitem"
+        aria-label={texts.timeline.moreEmoji}
+        title={texts.timeline.moreEmoji}
+        onClick={onMore}
+      >
+        <Plus size={19} aria-hidden />
+      </button>
     </div>
   );
   return (
@@ -79,6 +96,7 @@ export function MessageMenu({ entry, viewer, actions, place, onClose }: Props) {
       header={
         <>
           {viewer.canWrite ? quick : null}
+          <ReactedBy reactions={entry.reactions} />
           {own && !viewer.direct ? (
             <ReadBy conversation={viewer.conversation} seq={entry.seq} />
           ) : null}

@@ -1,6 +1,7 @@
 import { Fragment, memo, type ReactNode, useMemo } from 'react';
 import { type Block, type Inline, isEmojiOnly, parseBlocks } from '../../lib/markup';
-import { texts } from '../../lib/texts';
+import { CodeBlock } from './CodeBlock';
+import './text.css';
 
 type Props = { text: string; ownUsername: string };
 
@@ -19,12 +20,7 @@ export const MessageText = memo(function MessageText({ text, ownUsername }: Prop
 function renderBlock(block: Block, own: string): ReactNode {
   switch (block.kind) {
     case 'code':
-      return (
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: long lines scroll, also by keyboard
-        <pre tabIndex={0} role="group" aria-label={block.language || texts.timeline.code}>
-          <code>{block.text}</code>
-        </pre>
-      );
+      return <CodeBlock language={block.language} text={block.text} />;
     case 'quote':
       return <blockquote>{renderInline(block.children, own)}</blockquote>;
     case 'paragraph':

@@ -1,4 +1,4 @@
-import { ArrowDown } from 'lucide-react';
+import { ArrowDown, ArrowUp } from 'lucide-react';
 import { type KeyboardEvent, useCallback, useMemo } from 'react';
 import { texts } from '../../lib/texts';
 import type { TimelineHandle, TimelineView } from '../../realtime';
@@ -44,6 +44,7 @@ export function Timeline(props: Props) {
   });
   const reading = useReading({
     conversation,
+    handle,
     rows,
     list,
     view,
@@ -99,6 +100,12 @@ export function Timeline(props: Props) {
           <div style={{ height: list.after }} />
         </div>
       </div>
+      {reading.unreadAbove ? (
+        <button type="button" className="to-unread" onClick={() => void reading.toUnread()}>
+          <ArrowUp size={16} aria-hidden />
+          {texts.timeline.toUnread}
+        </button>
+      ) : null}
       {reading.away ? (
         <button
           type="button"

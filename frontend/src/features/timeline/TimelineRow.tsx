@@ -44,7 +44,13 @@ function content(row: Row, viewer: Viewer, actions: MessageActions, focused: boo
     case 'day':
       return (
         <div className="day">
-          <span>{dayName(row.ts, Date.now())}</span>
+          <button
+            type="button"
+            title={texts.timeline.jumpToDate}
+            onClick={() => actions.onDay(row.ts)}
+          >
+            {dayName(row.ts, Date.now())}
+          </button>
         </div>
       );
     case 'unread':

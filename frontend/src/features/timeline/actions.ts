@@ -8,6 +8,9 @@ export type MessageActions = {
   onReport: (entry: MessageEntry) => void;
   onReact: (seq: number, emoji: string, on: boolean) => void;
   onCopy: (text: string) => void;
+  onCopyLink: (seq: number) => void;
+  /** Somebody wants to see another day than this one. */
+  onDay: (ts: number) => void;
   onJump: (seq: number) => void;
   onRetry: (id: string) => void;
   onDiscard: (id: string) => void;

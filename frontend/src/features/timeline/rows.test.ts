@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import type { MessageEntry, TimelineView } from '../../realtime';
-import { buildRows } from './rows';
+import { buildRows, startsAbove } from './rows';
 
 const T = new Date(2026, 0, 5, 12).getTime();
 function message(seq: number, from: string, ts = T + seq * 1000): MessageEntry {
@@ -74,6 +74,16 @@ it('draws one unread line before the first foreign message above the cursor', ()
     'message',
     'message',
   ]);
+});
+
+it('draws no unread line while it belongs above what is loaded', () => {
+  const loaded = view([message(9, 'a'), message(10, 'a')], { moreBefore: true });
+  expect(startsAbove(loaded, 5)).toBe(true);
+  expect(kinds(buildRows(loaded, 5, 'me'))).not.toContain('unread');
+  expect(startsAbove(loaded, 8)).toBe(false);
+  expect(kinds(buildRows(loaded, 8, 'me'))).toContain('unread');
+  expect(startsAbove(view([message(9, 'a')]), 5)).toBe(false);
+  expect(startsAbove(view([], { moreBefore: true }), 5)).toBe(false);
 });
 
 it('says where more is to come', () => {

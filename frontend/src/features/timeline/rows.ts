@@ -23,7 +23,7 @@ const GROUP_MS = 5 * 60_000;
 export function buildRows(view: TimelineView, unreadAfter: number | null, me: string): Row[] {
   const rows: Row[] = [{ kind: view.moreBefore ? 'loading' : 'start', key: '$top' }];
   let before: TimelineEntry | null = null;
-  let lineShown = unreadAfter === null;
+  let lineShown = unreadAfter === null || startsAbove(view, unreadAfter);
   for (const entry of view.entries) {
     const newDay = before === null || !sameDay(before.ts, entry.ts);
     if (newDay) rows.push({ kind: 'day', key: `day:${entry.key}`, ts: entry.ts });
@@ -43,6 +43,12 @@ export function buildRows(view: TimelineView, unreadAfter: number | null, me: st
   }
   if (view.moreAfter) rows.push({ kind: 'loading', key: '$bottom' });
   return rows;
+}
+
+/** What was unread began before the part of the conversation that is loaded: the line cannot be drawn yet. */
+export function startsAbove(view: TimelineView, unreadAfter: number): boolean {
+  const first = view.entries.find((entry) => 'seq' in entry);
+  return view.moreBefore && first !== undefined && 'seq' in first && first.seq > unreadAfter + 1;
 }
 
 export function isMessage(entry: TimelineEntry): entry is MessageLike {

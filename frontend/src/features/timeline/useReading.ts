@@ -4,12 +4,15 @@
  */
 import { useCallback, useEffect, useLayoutEffect, useRef, useState } from 'react';
 import { useChat } from '../../lib/chat';
-import type { TimelineView } from '../../realtime';
-import type { Row } from './rows';
+import { explain } from '../../lib/names';
+import type { TimelineHandle, TimelineView } from '../../realtime';
+import { toast } from '../../ui/Toasts';
+import { type Row, startsAbove } from './rows';
 import type { Window } from './useWindow';
 
 type Options = {
   conversation: string;
+  handle: TimelineHandle;
   rows: readonly Row[];
   list: Window;
   view: TimelineView;
@@ -19,7 +22,16 @@ type Options = {
 };
 const FLASH_MS = 2_000;
 
-export function useReading({ conversation, rows, list, view, unreadAfter, target, me }: Options) {
+export function useReading({
+  conversation,
+  handle,
+  rows,
+  list,
+  view,
+  unreadAfter,
+  target,
+  me,
+}: Options) {
   const chat = useChat();
   const [away, setAway] = useState(false);
   const [flash, setFlash] = useState<string | null>(null);
@@ -37,10 +49,31 @@ export function useReading({ conversation, rows, list, view, unreadAfter, target
     }
   });
 
+  // The way to the unread line leads through a page that has to be loaded first.
+  const wantsUnread = useRef(false);
+  useLayoutEffect(() => {
+    if (!wantsUnread.current || !rows.some((row) => row.kind === 'unread')) return;
+    wantsUnread.current = false;
+    list.scrollTo('$unread', 'top');
+  });
+  const toUnread = useCallback(async () => {
+    if (unreadAfter === null) return;
+    wantsUnread.current = true;
+    try {
+      await handle.jumpTo(unreadAfter + 1);
+    } catch (failure) {
+      wantsUnread.current = false;
+      toast(explain(failure));
+    }
+  }, [handle, unreadAfter]);
+
   useLayoutEffect(() => {
     if (!target || target.turn === turn.current) return;
     const row = rows.find(
-      (one) => one.kind === 'message' && 'seq' in one.entry && one.entry.seq === target.seq,
+      (one) =>
+        (one.kind === 'message' || one.kind === 'system') &&
+        'seq' in one.entry &&
+        one.entry.seq === target.seq,
     );
     if (!row) return;
     turn.current = target.turn;
@@ -88,6 +121,8 @@ export function useReading({ conversation, rows, list, view, unreadAfter, target
     }
   }
   return {
+    unreadAbove: unreadAfter !== null && startsAbove(view, unreadAfter),
+    toUnread,
     away: away && view.phase === 'ready',
     below: leftAt > 0 ? below : 0,
     flash,

@@ -1,7 +1,8 @@
 import { useEffect, useRef, useState } from 'react';
-import { EMOJI_GROUPS, type Emoji, findEmoji } from '../../lib/emoji';
-import { texts } from '../../lib/texts';
-import { SearchBox } from '../../ui/SearchBox';
+import { EMOJI_GROUPS, type Emoji, findEmoji } from '../lib/emoji';
+import { texts } from '../lib/texts';
+import { SearchBox } from './SearchBox';
+import './emoji.css';
 
 type Props = { onPick: (emoji: string) => void; onClose: () => void };
 const RECENT_KEY = 'webchat.emoji';
@@ -52,9 +53,9 @@ export default function EmojiPicker({ onPick, onClose }: Props) {
       role="dialog"
       aria-label={texts.emoji.title}
       onKeyDown={(event) => {
-        if (event.key !== 'Escape') return;
+        // None of the keys means anything to what is around it.
         event.stopPropagation();
-        onClose();
+        if (event.key === 'Escape') onClose();
       }}
     >
       <div className="emoji-panel__search">

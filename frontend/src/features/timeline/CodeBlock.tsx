@@ -1,0 +1,25 @@
+import { Copy } from 'lucide-react';
+import { texts } from '../../lib/texts';
+import { copy } from '../../ui/copy';
+
+type Props = { language: string; text: string };
+
+export function CodeBlock({ language, text }: Props) {
+  return (
+    <div className="code-block" dir="ltr">
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: long lines scroll, also by keyboard */}
+      <pre tabIndex={0} role="group" aria-label={language || texts.timeline.code}>
+        <code>{text}</code>
+      </pre>
+      <button
+        type="button"
+        className="code-block__copy"
+        aria-label={texts.timeline.copyCode}
+        title={texts.timeline.copyCode}
+        onClick={() => void copy(text)}
+      >
+        <Copy size={15} aria-hidden />
+      </button>
+    </div>
+  );
+}

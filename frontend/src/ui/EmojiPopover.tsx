@@ -1,0 +1,43 @@
+import { lazy, Suspense, useEffect, useLayoutEffect, useRef, useState } from 'react';
+import type { MenuPlace } from './Menu';
+
+const EmojiPicker = lazy(() => import('./EmojiPicker'));
+const MARGIN = 8;
+/** Of the picker, known before it is loaded. */
+const SIZE = { width: 360, height: 340 };
+
+type Props = { place: MenuPlace; onPick: (emoji: string) => void; onClose: () => void };
+
+/** The emoji picker in the top layer, at a point. */
+export function EmojiPopover({ place, onPick, onClose }: Props) {
+  const ref = useRef<HTMLDivElement>(null);
+  useLayoutEffect(() => {
+    const panel = ref.current;
+    if (!panel) return;
+    panel.showPopover();
+    const width = Math.min(SIZE.width, innerWidth - 3 * MARGIN);
+    panel.style.left = `${Math.max(MARGIN, Math.min(place.x, innerWidth - width - MARGIN))}px`;
+    panel.style.top = `${Math.max(MARGIN, Math.min(place.y, innerHeight - SIZE.height - MARGIN))}px`;
+  }, [place]);
+  const [before] = useState(() => document.activeElement);
+  useEffect(
+    () => () => {
+      if (before instanceof HTMLElement && before.isConnected)
+        before.focus({ preventScroll: true });
+    },
+    [before],
+  );
+  return (
+    <div ref={ref} popover="manual" className="emoji-popover">
+      <Suspense fallback={null}>
+        <EmojiPicker
+          onPick={(emoji) => {
+            onClose();
+            onPick(emoji);
+          }}
+          onClose={onClose}
+        />
+      </Suspense>
+    </div>
+  );
+}
