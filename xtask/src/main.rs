@@ -5,6 +5,7 @@
 
 mod conformance;
 mod deps;
+mod fuzz;
 mod report;
 mod steps;
 mod tidy;
@@ -23,6 +24,8 @@ enum Task {
     Tidy,
     /// The Autobahn core cases against the codec.
     Conformance,
+    /// Hostile bytes for everything that the broker reads from strangers, until the time is over or something breaks.
+    Fuzz(fuzz::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -32,5 +35,6 @@ fn main() -> anyhow::Result<()> {
         Task::Check => steps::check(),
         Task::Tidy => tidy::run().finish(),
         Task::Conformance => conformance::run()?.finish(),
+        Task::Fuzz(args) => fuzz::run(&args)?.finish(),
     }
 }
