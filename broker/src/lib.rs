@@ -40,7 +40,7 @@ use crate::{
 pub use config::BrokerConfig;
 pub use node::{Check, Node, State};
 pub use server::{Body, BoxError, FallbackService, body};
-pub use tasks::follow::CatchUpError;
+pub use tasks::{append::append_all, follow::CatchUpError};
 
 /// Batches and bytes between the follower and the slowest shard.
 const RING_SLOTS: usize = 4_096;

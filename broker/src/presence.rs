@@ -30,13 +30,14 @@ pub struct PresenceMap {
 impl PresenceMap {
     /// What is known of a user. Never blocks.
     pub fn state(&self, user: UserId) -> PresenceState {
+        shown(user, self.users.pin().get(&user))
+    }
+
+    /// What is known of several, in their order. Never blocks. Entering the map costs more than a look into it, and is done
+    /// once here (ADR 0001).
+    pub fn states(&self, people: &[UserId]) -> Vec<PresenceState> {
         let users = self.users.pin();
-        let entry = users.get(&user);
-        PresenceState {
-            user,
-            online: entry.is_some_and(|e| !e.nodes.is_empty()),
-            since: entry.map(|e| e.since),
-        }
+        people.iter().map(|user| shown(*user, users.get(user))).collect()
     }
 
     /// Users known, for metrics.
@@ -113,6 +114,14 @@ impl PresenceMap {
     }
 }
 
+fn shown(user: UserId, entry: Option<&Entry>) -> PresenceState {
+    PresenceState {
+        user,
+        online: entry.is_some_and(|e| !e.nodes.is_empty()),
+        since: entry.map(|e| e.since),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,6 +139,8 @@ mod tests {
             map.state(UserId(1)),
             PresenceState { user: UserId(1), online: false, since: Some(9) }
         );
+        let people = [UserId(3), UserId(1)];
+        assert_eq!(map.states(&people), people.map(|user| map.state(user)));
         assert!(map.local_up(UserId(1)) && !map.local_up(UserId(1)));
         assert!(!map.local_down(UserId(1)) && map.local_down(UserId(1)));
     }

@@ -6,6 +6,7 @@
 mod browser;
 mod conformance;
 mod deps;
+mod fuzz;
 mod report;
 mod steps;
 mod tidy;
@@ -35,6 +36,8 @@ enum Task {
         #[arg(long, default_value_t = 30)]
         kills: u32,
     },
+    /// Hostile bytes for everything that the broker reads from strangers, until the time is over or something breaks.
+    Fuzz(fuzz::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -46,5 +49,6 @@ fn main() -> anyhow::Result<()> {
         Task::Conformance => conformance::run()?.finish(),
         Task::E2e { filter } => steps::e2e(filter.as_deref()),
         Task::Kill { kills } => steps::kill(kills),
+        Task::Fuzz(args) => fuzz::run(&args)?.finish(),
     }
 }

@@ -94,7 +94,7 @@ impl Shard {
         }
         self.send(slot, &ServerFrame::Ok { id }, now, actions);
         if !people.is_empty() {
-            let people = people.iter().map(|user| self.presence.state(*user)).collect();
+            let people = self.presence.states(&people);
             self.send(slot, &ServerFrame::Presence { people }, now, actions);
         }
         if !people.is_empty() || !conversations.is_empty() {
@@ -280,7 +280,7 @@ impl Shard {
             if matches!(connection.stage, Stage::Closing) {
                 continue;
             }
-            let people = changed.iter().map(|user| self.presence.state(*user)).collect();
+            let people = self.presence.states(&changed);
             self.push(slot, encode(&ServerFrame::Presence { people }), true, now, actions);
         }
     }

@@ -81,6 +81,42 @@ pub(crate) async fn run(
     }
 }
 
+/// Runs the task over `envelopes` as shards would, at most `in_flight` of them unanswered, and returns the outcomes in the
+/// same order. Public for the bench of the queue (`benches/batcher`) and for whoever fills a log with made-up content:
+/// what goes through the queue stays private.
+pub async fn append_all(
+    node: Arc<Node>,
+    log: Arc<dyn Log>,
+    envelopes: Vec<Envelope>,
+    in_flight: usize,
+) -> Vec<AppendOutcome> {
+    let room = in_flight.max(1);
+    let ((queue, requests), (reply_to, mut inbox)) = (mpsc::channel(room), mpsc::channel(room));
+    let mut outcomes = vec![AppendOutcome::Unknown; envelopes.len()];
+    let feed = async {
+        let (mut waiting, mut left) = (0, envelopes.into_iter().zip(0..));
+        loop {
+            for (envelope, ticket) in left.by_ref().take(room - waiting) {
+                let (ticket, queued) = (AppendTicket(ticket), Instant::now());
+                let request = Request { ticket, envelope, reply_to: reply_to.clone(), queued };
+                // There is room for all that wait; closed is a task that ended, and then no outcome comes either.
+                waiting += usize::from(queue.try_send(request).is_ok());
+            }
+            if waiting == 0 {
+                break;
+            }
+            let Some(Mail::Verdicts(verdicts)) = inbox.recv().await else { break };
+            waiting -= verdicts.len();
+            for (ticket, outcome) in verdicts {
+                outcomes[ticket.0 as usize] = outcome;
+            }
+        }
+        drop(queue);
+    };
+    tokio::join!(feed, run(node, log, 0, requests));
+    outcomes
+}
+
 /// One outcome per envelope. After an unknown the same batch is tried until a call answers with verdicts: a refusal in
 /// between says nothing about the first try. The shards tell their clients `unknown` at the deadline meanwhile.
 async fn append(
@@ -193,6 +229,26 @@ mod tests {
             sizes.push(batch.iter().map(|r| r.ticket.0).collect::<Vec<_>>());
         }
         assert_eq!(sizes, [vec![1, 2, 3], vec![4], vec![5], vec![6]]);
+    }
+
+    #[tokio::test]
+    async fn everything_that_goes_through_the_queue_is_answered_in_its_place() {
+        let node = Node::new(BrokerConfig { shards: 1, ..BrokerConfig::new(backplane::NodeId(1)) });
+        let archive = Arc::new(backplane::memory_archive::MemoryArchive::default());
+        let disk = Arc::new(backplane::local::MemoryDisk::default());
+        let mut options = backplane::local::Options::new(Arc::new(|| 1), Arc::new(|_| ()));
+        options.segment_bytes = 1 << 20;
+        let log = backplane::local::LocalLog::open(disk, archive, Pos::new(1, 0), options).unwrap();
+        let (reply_to, _inbox) = mpsc::channel(1);
+        let mut envelopes: Vec<_> = (1..=40).map(|no| request(no, 9, &reply_to).envelope).collect();
+        envelopes[0].kind = EventKind::Created;
+        envelopes[0].body = Bytes::from_static(br#"{"members":[]}"#);
+        let outcomes = append_all(node, Arc::new(log), envelopes, 7).await;
+        let seqs = outcomes.iter().map(|outcome| match outcome {
+            AppendOutcome::Verdict(Verdict::Stored { seq, .. }) => *seq,
+            other => panic!("{other:?}"),
+        });
+        assert!(seqs.eq(1..=40));
     }
 
     /// Answers by a script; remembers what it was asked.

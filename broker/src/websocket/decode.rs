@@ -65,15 +65,14 @@ pub struct Decoder {
     fragments: u32,
     /// Opcode of the open message.
     opcode: u8,
-    /// When the open message, or incomplete frame, began.
+    /// When the first byte of the open message, or incomplete frame, came.
     began_ms: u64,
 }
 
 struct Header {
     fin: bool,
     opcode: u8,
-    key: [u8; 4],
-    /// Bytes of the header.
+    /// Bytes of the header; the last four are the key.
     length: usize,
     payload: usize,
 }
@@ -97,20 +96,18 @@ impl Decoder {
         limits: &Limits,
         mut sink: impl FnMut(Input<'_>) -> Flow,
     ) -> Result<(), CloseCode> {
+        if !self.is_open() {
+            self.began_ms = now_ms;
+        }
         if self.partial.is_empty() {
             let used = self.frames(input, now_ms, limits, &mut sink)?;
-            if used < input.len() {
-                self.began_ms = if self.fragments == 0 { now_ms } else { self.began_ms };
-                self.partial.extend_from_slice(&input[used..]);
-            }
-            return self.in_time(now_ms, limits);
-        }
-        let mut partial = std::mem::take(&mut self.partial);
-        partial.extend_from_slice(input);
-        let used = self.frames(&mut partial, now_ms, limits, &mut sink)?;
-        if used < partial.len() {
-            partial.drain(..used);
-            self.partial = partial;
+            self.partial.extend_from_slice(&input[used..]);
+        } else {
+            let mut bytes = std::mem::take(&mut self.partial);
+            bytes.extend_from_slice(input);
+            let used = self.frames(&mut bytes, now_ms, limits, &mut sink)?;
+            // A copy that fits: a few bytes of the next frame must not keep the room of the last one.
+            self.partial = if used == 0 { bytes } else { bytes[used..].to_vec() };
         }
         self.in_time(now_ms, limits)
     }
@@ -149,11 +146,16 @@ impl Decoder {
             if end > bytes.len() {
                 return Ok(used);
             }
-            let payload = &mut bytes[begin..end];
-            unmask(payload, header.key);
+            let (head, rest) = bytes[used..end].split_at_mut(header.length);
+            if let Some(key) = head.last_chunk() {
+                unmask(rest, *key);
+            }
             used = end;
-            if self.frame(&header, payload, now_ms, sink)? == Flow::Stop {
+            if self.frame(&header, rest, sink)? == Flow::Stop {
                 return Ok(bytes.len());
+            }
+            if self.fragments == 0 {
+                self.began_ms = now_ms;
             }
         }
         Ok(used)
@@ -181,7 +183,6 @@ impl Decoder {
         &mut self,
         header: &Header,
         payload: &mut [u8],
-        now_ms: u64,
         sink: &mut impl FnMut(Input<'_>) -> Flow,
     ) -> Result<Flow, CloseCode> {
         match header.opcode {
@@ -194,7 +195,7 @@ impl Decoder {
                 Ok(sink(Input::Text(payload)))
             }
             BINARY if header.fin => Ok(sink(Input::Binary(payload))),
-            _ => self.fragment(header, payload, now_ms, sink),
+            _ => self.fragment(header, payload, sink),
         }
     }
 
@@ -202,12 +203,10 @@ impl Decoder {
         &mut self,
         header: &Header,
         payload: &[u8],
-        now_ms: u64,
         sink: &mut impl FnMut(Input<'_>) -> Flow,
     ) -> Result<Flow, CloseCode> {
         if self.fragments == 0 {
             self.opcode = header.opcode;
-            self.began_ms = now_ms;
         }
         self.fragments += 1;
         self.message.extend_from_slice(payload);
@@ -241,7 +240,8 @@ impl Decoder {
     }
 }
 
-/// Reads a header if all of it is there. Errors: everything that RFC 6455 §5.2 forbids a client.
+/// Reads a header as soon as its length is there, before the key: what is wrong gets its answer at once, and the same one
+/// however the bytes were split. Errors: everything that RFC 6455 §5.2 forbids a client.
 fn parse_header(bytes: &[u8]) -> Result<Option<Header>, CloseCode> {
     let [first, second, ..] = *bytes else { return Ok(None) };
     let opcode = first & 0x0f;
@@ -250,26 +250,22 @@ fn parse_header(bytes: &[u8]) -> Result<Option<Header>, CloseCode> {
     if reserved || !masked {
         return Err(CloseCode::ProtocolError);
     }
-    let (payload, before_key) = match second & 0x7f {
+    let (payload, before_key, shortest) = match second & 0x7f {
         126 => {
-            let Some(word) = bytes.get(2..4) else { return Ok(None) };
-            (u64::from(u16::from_be_bytes([word[0], word[1]])), 4)
+            let Some(Ok(word)) = bytes.get(2..4).map(<[u8; 2]>::try_from) else { return Ok(None) };
+            (u64::from(u16::from_be_bytes(word)), 4, 126)
         }
         127 => {
             let Some(Ok(word)) = bytes.get(2..10).map(<[u8; 8]>::try_from) else { return Ok(None) };
-            (u64::from_be_bytes(word), 10)
+            (u64::from_be_bytes(word), 10, 0x1_0000)
         }
-        short => (u64::from(short), 2),
+        short => (u64::from(short), 2, 0),
     };
-    if payload >> 63 != 0 {
+    if payload < shortest || payload >> 63 != 0 {
         return Err(CloseCode::ProtocolError);
     }
-    let Some(Ok(key)) = bytes.get(before_key..before_key + 4).map(<[u8; 4]>::try_from) else {
-        // Judged before the rest has come, so that a huge claim gets its answer at once.
-        return if payload > u64::from(u32::MAX) { Err(CloseCode::TooBig) } else { Ok(None) };
-    };
     let payload = usize::try_from(payload).map_err(|_| CloseCode::TooBig)?;
-    Ok(Some(Header { fin: first & 0x80 != 0, opcode, key, length: before_key + 4, payload }))
+    Ok(Some(Header { fin: first & 0x80 != 0, opcode, length: before_key + 4, payload }))
 }
 
 /// The code of a close frame (RFC 6455 §7.4): none, or two bytes that may be sent, and UTF-8 behind them.
@@ -363,6 +359,9 @@ mod tests {
             (&frame(0x01, b"\xed\xa0"), CloseCode::InvalidUtf8),
             (&frame(0x88, b"\x03\xe8\xff"), CloseCode::InvalidUtf8),
             (&[0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 1], CloseCode::ProtocolError),
+            // Lengths in a longer form than they need.
+            (&[0x81, 0xfe, 0, 125], CloseCode::ProtocolError),
+            (&[0x81, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff], CloseCode::ProtocolError),
             // 63 MiB, and one byte too many: judged by the header alone.
             (&[0x82, 0xff, 0, 0, 0, 0, 3, 0xf0, 0, 0, 0, 0, 0, 0], CloseCode::TooBig),
             (&[0x81, 0xff, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0], CloseCode::TooBig),
@@ -390,6 +389,44 @@ mod tests {
         let mut trickle = Decoder::default();
         feed(&mut trickle, &[0x81], 0, &mut seen).expect("good");
         assert_eq!(trickle.in_time(10_001, &Limits::PRODUCT), Err(CloseCode::TooBig));
+    }
+
+    /// A fast sender's reads nearly always end within a frame. It was closed as too slow after ten seconds of that.
+    #[test]
+    fn r5_time_counts_from_the_first_byte_of_the_message_that_is_open_now() {
+        let (mut decoder, mut seen) = (Decoder::default(), Vec::new());
+        let bytes = frame(0x81, b"hello!!").repeat(30);
+        for (i, part) in bytes.chunks(10).enumerate() {
+            feed(&mut decoder, part, i as u64 * 1_000, &mut seen).expect("each message is quick");
+        }
+        assert_eq!((seen.len(), decoder.held()), (30, 0));
+        // The first frame took nine seconds: the whole message has ten, not nineteen.
+        let (mut decoder, first) = (Decoder::default(), frame(0x01, b"a"));
+        feed(&mut decoder, &first[..3], 0, &mut seen).expect("good");
+        feed(&mut decoder, &first[3..], 9_000, &mut seen).expect("good");
+        assert_eq!(decoder.in_time(10_001, &Limits::PRODUCT), Err(CloseCode::TooBig));
+    }
+
+    /// Cut before its key, a ping of a terabyte was «too big»; whole, it was a protocol error.
+    #[test]
+    fn r5_a_bad_header_gets_the_same_answer_wherever_the_bytes_are_cut() {
+        let ping = [0x89, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 1, 2, 3, 4];
+        for cut in 2..ping.len() {
+            let (mut decoder, mut seen) = (Decoder::default(), Vec::new());
+            let fed = feed(&mut decoder, &ping[..cut], 0, &mut seen)
+                .and_then(|()| feed(&mut decoder, &ping[cut..], 0, &mut seen));
+            assert_eq!(fed, Err(CloseCode::ProtocolError), "cut at {cut}");
+        }
+    }
+
+    /// One byte of the next frame kept the room of the last one, 128 KiB, for as long as the client liked.
+    #[test]
+    fn what_is_left_of_a_read_holds_no_more_than_itself() {
+        let (mut decoder, mut seen) = (Decoder::default(), Vec::new());
+        let big = frame(0x81, &[b'a'; 60_000]);
+        feed(&mut decoder, &big[..50_000], 0, &mut seen).expect("good");
+        feed(&mut decoder, &[&big[50_000..], &[0x81]].concat(), 0, &mut seen).expect("good");
+        assert!(decoder.held() < 64, "{}", decoder.held());
     }
 
     #[test]

@@ -3,9 +3,12 @@
 //! Owns: the commands, and parsing one text message into one. Never does: authorise (route does).
 //! Talks to: simd-json. Start reading at: [`Command`], then [`Parser::parse`].
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 
 use crate::{ConversationId, ErrorCode, Producer, UserId, body::MessageBody, limits};
 
@@ -92,6 +95,25 @@ pub struct Refused {
     pub key: Option<(ConversationId, Producer, u64)>,
 }
 
+/// A struct that is an object on the wire and nothing else: serde would also take an array of its fields in order.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = T;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+        deserializer.deserialize_map(Fields(PhantomData)).map(Object)
+    }
+}
+
 /// All fields of all commands. Flat: the tag may come last and nothing is buffered (serde's tagged enums buffer).
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -107,7 +129,7 @@ struct Raw<'a> {
     producer: Option<Producer>,
     no: Option<u64>,
     #[serde(borrow)]
-    body: Option<RawBody<'a>>,
+    body: Option<Object<RawBody<'a>>>,
     delivered: Option<u64>,
     read: Option<u64>,
     people: Option<Vec<UserId>>,
@@ -138,8 +160,8 @@ pub struct Parser {
     buffers: simd_json::Buffers,
 }
 
-impl std::fmt::Debug for Parser {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Parser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Parser")
     }
 }
@@ -161,8 +183,9 @@ impl Parser {
         if !depth_is_bounded(message) {
             return Err(refused("nested too deep"));
         }
-        let raw: Raw<'a> = simd_json::serde::from_slice_with_buffers(message, &mut self.buffers)
-            .map_err(|_| refused("not a json object with the fields of a command"))?;
+        let Object(raw): Object<Raw<'a>> =
+            simd_json::serde::from_slice_with_buffers(message, &mut self.buffers)
+                .map_err(|_| refused("not a json object with the fields of a command"))?;
         let id = raw.id;
         let key = match (raw.kind, raw.conversation, raw.producer, raw.no) {
             ("publish", Some(conversation), Some(producer), Some(no)) => {
@@ -193,7 +216,7 @@ fn convert(raw: Raw<'_>) -> Result<Command<'_>, (ErrorCode, &'static str)> {
             conversation: Some(conversation),
             producer: Some(producer),
             no: Some(no),
-            body: Some(body),
+            body: Some(Object(body)),
             ..
         } if given.only(Given::CONVERSATION | Given::PRODUCER | Given::NO | Given::BODY) => {
             if no == 0 {
