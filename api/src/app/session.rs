@@ -137,8 +137,8 @@ impl App {
         Ok(self.tokens(&user, session.id, refresh))
     }
 
-    /// Whether a good token's session was ended before its time. Live state may not outlive a process (all-in-one), so a
-    /// token that is older than this process has to have a session in the store.
+    /// Whether a good token's session was ended before its time. What live state knew of that may be lost with a process
+    /// or a disk, so a token that is older than this process has to have a session in the store.
     pub async fn is_over(&self, claims: &Claims) -> Result<bool, AppError> {
         let issued_at_ms = claims.iat.saturating_mul(1_000);
         let revoked = self.live().is_revoked(claims.sub, claims.sid, issued_at_ms).await;

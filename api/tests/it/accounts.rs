@@ -118,7 +118,7 @@ async fn every_byte_of_a_password_counts() {
         ("long", format!("{}a", "x".repeat(72)), format!("{}b", "x".repeat(72))),
         ("zero", "abcd\0efgh".to_owned(), "abcd\0efgi".to_owned()),
         ("crab", "🦀".repeat(64), format!("{}🦐", "🦀".repeat(63))),
-        ("case", "Password".to_owned(), "password".to_owned()),
+        ("case", "Capital Letters".to_owned(), "capital letters".to_owned()),
     ] {
         let body = json!({ "username": name, "password": right });
         assert_eq!(browser.post("/api/auth/register", body.clone()).await.status, 201, "{name}");

@@ -105,7 +105,9 @@ impl Server {
         );
         persister.caught_up().await.unwrap();
         let time = clock.clone();
-        let live = Arc::new(LocalLive::new(Arc::new(move || time.now_ms())));
+        let live =
+            LocalLive::open(&folder.join("revocations"), Arc::new(move || time.now_ms())).unwrap();
+        let live = Arc::new(live);
         let mut config = ApiConfig::new(folder.clone(), vec![ORIGIN.to_owned()]);
         config.bcrypt_cost = 4;
         config.rates = generous();
