@@ -2,6 +2,8 @@
 //!
 //! Start reading at [`Device::work`].
 
+use std::collections::BTreeMap;
+
 use loadtest::{
     history::{Delivery, Slot},
     session::{Session, Todo},
@@ -39,6 +41,8 @@ pub(crate) struct Device {
     heads_wanted: bool,
     /// A page that is on its way from the api.
     coming: Option<(ConversationId, Option<Page>)>,
+    /// The highest seq that came live: a page that was on its way before may end below it.
+    live: BTreeMap<ConversationId, u64>,
     left: u32,
 }
 
@@ -54,6 +58,7 @@ impl Device {
             welcomed: false,
             heads_wanted: false,
             coming: None,
+            live: BTreeMap::new(),
             left: publishes,
         }
     }
@@ -151,6 +156,10 @@ impl Device {
 
     fn take(&mut self, frame: &Frame<'_>, place: Place, now_ns: u64, around: &mut Around<'_>) {
         let todo = self.session.on_frame(frame, now_ns);
+        if let (true, Some(conversation)) = (frame.is_event(), frame.conversation) {
+            let live = self.live.entry(conversation).or_default();
+            *live = frame.seq.max(*live);
+        }
         if frame.kind == "welcome" {
             self.welcomed = true;
             let mut out = Vec::new();
@@ -234,8 +243,9 @@ impl Device {
         for slot in page.slots {
             self.session.on_slot(conversation, slot);
         }
-        if self.session.position(conversation) < page.head {
-            // The store is behind the log: asked again.
+        let live = self.live.get(&conversation).copied().unwrap_or(0);
+        if self.session.position(conversation) < live.max(page.head) {
+            // The store is behind the log, or this page behind what lives: asked again.
             self.session.gaps.insert(conversation);
         } else {
             self.session.gaps.remove(&conversation);

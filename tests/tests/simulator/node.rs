@@ -10,7 +10,7 @@ use std::{
 };
 
 use backplane::{
-    AppendError, Archive, ArchiveError, Envelope, Found, Gap, Head, Key, Log, View,
+    AppendError, Archive, ArchiveError, Envelope, Found, Gap, Head, Key, Log, Verdict, View,
     ring::{Reader, Ring},
     sim::{Random, SimFollower, SimLog, Ticket},
     tail::SharedTail,
@@ -102,6 +102,7 @@ pub(crate) struct Node {
     follower: SimFollower,
     seats: Vec<Seat>,
     run: u64,
+    told_of: Pos,
     queue: VecDeque<Request>,
     in_flight: Option<InFlight>,
     asks: Vec<(usize, Ask)>,
@@ -150,6 +151,7 @@ impl Node {
             follower: log.follower(after),
             seats,
             run: 0,
+            told_of: Pos::default(),
             queue: VecDeque::new(),
             in_flight: None,
             asks: Vec::new(),
@@ -168,6 +170,11 @@ impl Node {
     /// The last position that this node may have shown to anybody.
     pub(crate) fn seen(&self) -> Pos {
         self.tail.read().end()
+    }
+
+    /// What of the log this node knows of: followed, or told by a verdict.
+    fn knows_of(&self) -> Pos {
+        self.told_of.max(self.seen())
     }
 
     /// A connection of a user, waiting for `hello`.
@@ -348,6 +355,11 @@ impl Node {
         flight.not_before_ms = now_ms + RETRY_MS;
         let refused = match answer {
             Ok(verdicts) => {
+                for verdict in &verdicts {
+                    if let Verdict::Stored { pos, .. } = verdict {
+                        self.told_of = self.told_of.max(*pos);
+                    }
+                }
                 let outcomes = verdicts.into_iter().map(AppendOutcome::Verdict).collect();
                 return self.answer(outcomes);
             }
@@ -374,14 +386,16 @@ impl Node {
     /// Tells the log what this node has seen; gives it back what it lost.
     fn rejoin(&mut self, log: &SimLog) {
         let stored = log.watermark();
-        let Ok(admitted) = at_once(log.rejoin(0, self.id, self.seen(), stored)) else { return };
+        let Ok(admitted) = at_once(log.rejoin(0, self.id, self.knows_of(), stored)) else { return };
         if let Some(lease) = admitted.restore {
             let batches = self.tail.read().batches_after(stored.n);
             if at_once(log.restore(0, batches, lease)).is_err() {
                 return;
             }
         }
-        self.run = log.run();
+        if !log.is_fenced() {
+            self.run = log.run();
+        }
     }
 
     fn follow(&mut self, around: &mut Around<'_>) {

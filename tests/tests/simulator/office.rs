@@ -140,7 +140,7 @@ impl Office {
         let tail = || self.tail.iter().filter(|batch| batch.pos.epoch == stored.epoch).cloned();
         let restore = |lease| at_once(log.restore(0, tail().collect(), lease));
         let restored = admitted.restore.map(restore);
-        if restored.is_none_or(|restored| restored.is_ok()) {
+        if restored.is_none_or(|restored| restored.is_ok()) && !log.is_fenced() {
             self.run = log.run();
         }
     }

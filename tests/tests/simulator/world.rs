@@ -135,7 +135,6 @@ struct World {
     settles: bool,
     store_back_ms: u64,
     faults: u64,
-    epochs: bool,
     traces: bool,
 }
 
@@ -197,7 +196,6 @@ impl World {
             store_back_ms: 0,
             faults: 0,
             traces: std::env::var_os("WEBCHAT_SIM_TRACE").is_some(),
-            epochs: std::env::var("SIM_EPOCHS").is_ok(),
         };
         (0..NODES).for_each(|index| world.start(index));
         world
@@ -220,6 +218,11 @@ impl World {
             traces: self.traces,
         };
         let result = work(&mut around, &mut self.devices);
+        if self.shown.epoch < self.log.end().epoch {
+            // What the epoch begins with was shown in earlier ones.
+            self.shown = self.log.end();
+            around.trace(|| format!("an epoch begins with {}", self.log.end()));
+        }
         self.office = Some(office);
         result
     }
@@ -331,7 +334,7 @@ impl World {
                 self.with_node(index, |node, _| node.wall_offset_ms = offset);
             }
             9..=11 => self.log.crash(0),
-            12..=13 if self.epochs => self.fall_back(),
+            12..=13 => self.fall_back(),
             14 => self.lose_power(),
             15..=16 => {
                 self.store_back_ms = now + self.random.below(4_000);
@@ -366,6 +369,10 @@ impl World {
         let end = self.log.end();
         let most = if living >= self.shown { end.n } else { end.n.saturating_sub(self.shown.n) };
         let lose = self.random.below(4).min(most);
+        let shown = self.shown;
+        self.around(|around, _| {
+            around.trace(|| format!("falls back {lose} from {end}; seen {living}, shown {shown}"));
+        });
         self.log.crash(lose);
     }
 

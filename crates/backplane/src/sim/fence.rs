@@ -17,11 +17,14 @@ use crate::{Admitted, Batch, Lease, LogError};
 #[derive(Debug, Default)]
 pub(super) struct Fence {
     /// Nodes with a lease.
-    pub(super) nodes: BTreeSet<u64>,
+    nodes: BTreeSet<u64>,
     /// `Some` while fenced.
-    pub(super) answers: Option<BTreeMap<u64, Pos>>,
+    answers: Option<BTreeMap<u64, Pos>>,
     /// Whose turn it is to restore, and its right to it.
     restoring: Option<(u64, Lease)>,
+    /// Who has had its turn, and what was given back.
+    gave: BTreeSet<u64>,
+    given: BTreeMap<Pos, Arc<Batch>>,
 }
 
 impl State {
@@ -31,12 +34,18 @@ impl State {
 
     /// After a start: if nobody was here, nobody can have seen more than there is.
     pub(super) fn close_fence(&mut self) {
-        self.fence.restoring = None;
-        self.fence.answers = (!self.fence.nodes.is_empty()).then(BTreeMap::new);
+        let nodes = std::mem::take(&mut self.fence.nodes);
+        let answers = (!nodes.is_empty()).then(BTreeMap::new);
+        self.fence = Fence { nodes, answers, ..Fence::default() };
     }
 
-    /// A node says what it has seen. Admitted once all have, if the log has all of it; else whoever has seen most is asked
-    /// to restore it.
+    fn open_fence(&mut self) {
+        let nodes = std::mem::take(&mut self.fence.nodes);
+        self.fence = Fence { nodes, ..Fence::default() };
+    }
+
+    /// A node says what it has seen: followed, or been told by a verdict. Admitted once all have, if the log has all of it;
+    /// else all restore what they hold, one at a time.
     pub(super) fn rejoin(&mut self, node: u64, seen: Pos) -> Result<Admitted, LogError> {
         self.fence.nodes.insert(node);
         let end = self.end();
@@ -48,14 +57,12 @@ impl State {
         if missing {
             return Err(LogError::Unavailable("nodes have not answered".to_owned()));
         }
-        let most = answers.iter().max_by_key(|(_, seen)| **seen);
-        let (most, furthest) = most.map_or((node, end), |(node, seen)| (*node, *seen));
-        if furthest <= end {
-            self.fence.answers = None;
+        if answers.values().all(|seen| *seen <= end) {
+            self.open_fence();
             return Ok(Admitted { epoch: end.epoch, end, restore: None });
         }
-        if most != node {
-            return Err(LogError::Unavailable("another node restores".to_owned()));
+        if self.fence.gave.contains(&node) {
+            return Err(LogError::Unavailable("other nodes restore".to_owned()));
         }
         let lease = self.lease();
         self.fence.restoring = Some((node, lease));
@@ -68,27 +75,31 @@ impl State {
         if let Some(answers) = &mut self.fence.answers {
             answers.remove(&node);
             if self.fence.nodes.is_empty() {
-                self.fence.answers = None;
+                self.open_fence();
             }
         }
     }
 
-    /// Begins the next epoch with everything above W: what the log still has, then what the node has more. Under the
-    /// original seqs, so that what was seen stays; whatever is new is numbered far above.
+    /// Takes back what a node holds above what there is. After the last one the next epoch begins with everything above W,
+    /// under the original seqs, so that what was seen stays; whatever is new is numbered far above.
     pub(super) fn restore(
         &mut self,
         batches: &[Arc<Batch>],
         lease: Lease,
     ) -> Result<Pos, LogError> {
-        if self.fence.restoring.is_none_or(|(_, holder)| holder != lease) {
+        let Some((node, _)) = self.fence.restoring.take_if(|(_, holder)| *holder == lease) else {
             return Err(LogError::Refused("restore without the lease"));
-        }
+        };
         let (end, stored) = (self.end(), self.watermark());
-        let mut all = self.read(stored.min(end), usize::MAX).unwrap_or_default();
-        all.extend(batches.iter().filter(|batch| batch.pos > end.max(stored)).cloned());
-        self.begin_epoch(stored, &all);
-        self.fence.answers = None;
-        self.fence.restoring = None;
+        let lost = batches.iter().filter(|batch| batch.pos > end && batch.pos.epoch == end.epoch);
+        self.fence.given.extend(lost.map(|batch| (batch.pos, Arc::clone(batch))));
+        self.fence.gave.insert(node);
+        if self.fence.gave.is_superset(&self.fence.nodes) {
+            let mut all = self.read(stored, usize::MAX).unwrap_or_default();
+            all.extend(std::mem::take(&mut self.fence.given).into_values());
+            self.begin_epoch(stored, &all);
+            self.open_fence();
+        }
         Ok(self.end())
     }
 }

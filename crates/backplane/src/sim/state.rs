@@ -244,9 +244,10 @@ impl State {
         self.batches.truncate((kept - self.trimmed) as usize);
         (self.durable, self.synced) = (kept, kept);
         self.watermark = self.watermark.min(kept);
-        for (ticket, _) in self.unsynced.drain(..) {
-            self.answers.insert(ticket, Err(AppendError::Unknown));
-        }
+        // Answers under way go the way of their connections.
+        let unheard = self.unsynced.drain(..).map(|(ticket, _)| ticket);
+        let unheard: Vec<u64> = unheard.chain(self.answers.keys().copied()).collect();
+        self.answers.extend(unheard.into_iter().map(|ticket| (ticket, Err(AppendError::Unknown))));
         self.run += 1;
         self.relearn();
         self.hang_up();
