@@ -60,6 +60,11 @@ for (const viewport of SIZES) {
       await bubble(page, 'Hello').first().click({ button: 'right' });
       await check(page, 'message menu');
       await page.keyboard.press('Escape');
+      await page.getByRole('button', { name: 'Chat actions' }).last().click();
+      await check(page, 'chat menu');
+      await page.getByRole('menuitem', { name: 'Jump to date' }).click();
+      await check(page, 'jump to date');
+      await page.keyboard.press('Escape');
       await page.getByRole('button', { name: 'Emoji' }).click();
       await page.getByRole('searchbox', { name: 'Find emoji' }).waitFor();
       await check(page, 'emoji');

@@ -1,7 +1,7 @@
 /** The pictures of the README. Only with WEBCHAT_SCREENSHOTS=<folder>, and against an empty instance. */
 import { type Browser, expect, type Page, test } from '@playwright/test';
 import { field } from './people';
-import { type Scene, scene, type Username } from './scene';
+import { type Scene, scene, talkIn, type Username } from './scene';
 
 const FOLDER = process.env.WEBCHAT_SCREENSHOTS ?? '';
 test.skip(FOLDER === '', 'only with WEBCHAT_SCREENSHOTS');
@@ -22,7 +22,8 @@ async function enter(
 
 test('pictures for the README', async ({ browser }) => {
   test.setTimeout(120_000);
-  const world = await scene(browser);
+  const world = await scene(browser, 'Office plants');
+  await talkIn(world.people, world.torture)('max', 'The monstera has a new leaf 🌿');
   await enter(browser, world, 'alan');
   const grace = await enter(browser, world, 'grace');
   await enter(browser, world, 'mei');

@@ -125,8 +125,7 @@ export async function launch(people: Cast): Promise<string> {
 }
 
 /** Everything that breaks a layout: long words, long names, long messages, other scripts. */
-export async function torture(people: Cast): Promise<string> {
-  const title = 'A group whose name is far too long for any list, head or panel to show';
+export async function torture(people: Cast, title: string): Promise<string> {
   const id = await group(people, title, ['ada', 'max', 'layla', 'mei']);
   const say = talkIn(people, id);
   await say('max', 'Donaudampfschifffahrtsgesellschaftskapitän'.repeat(6));
@@ -146,10 +145,13 @@ export async function torture(people: Cast): Promise<string> {
 
 export type Scene = { people: Cast; launch: string; torture: string; direct: string };
 
-export async function scene(browser: Browser): Promise<Scene> {
+const LONG = 'A group whose name is far too long for any list, head or panel to show';
+
+/** `title`: of the group in which everything is long. */
+export async function scene(browser: Browser, title = LONG): Promise<Scene> {
   const people = await cast(browser);
   await people.tom.patch('/api/me', { about: 'Release engineering. Tea, not coffee.' });
-  const tortured = await torture(people);
+  const tortured = await torture(people, title);
   const book = await group(people, 'Book club', ['layla', 'ada', 'mei']);
   await talkIn(people, book)('layla', 'Chapter six until Thursday 📚');
   await people.ada.patch(`/api/conversations/${book}/mine`, { muted: true });

@@ -92,13 +92,13 @@ export const Message = memo(function Message({
       onTouchMove={cancel}
       onTouchEnd={cancel}
     >
-      {side && last ? (
-        <span className="msg__avatar">
-          <Avatar id={entry.from} name={name} size={34} />
-        </span>
-      ) : null}
       <div className="msg__body">
         <div className="msg__line">
+          {side && last ? (
+            <span className="msg__avatar">
+              <Avatar id={entry.from} name={name} size={34} />
+            </span>
+          ) : null}
           <Bubble
             entry={entry}
             viewer={viewer}
