@@ -152,6 +152,12 @@ impl Session {
         self.places.values().map(waiting).sum()
     }
 
+    /// Pendings of one conversation without an ack.
+    pub fn unacked_in(&self, conversation: ConversationId) -> usize {
+        let place = self.places.get(&conversation);
+        place.map_or(0, |place| place.pendings.iter().filter(|p| p.acked.is_none()).count())
+    }
+
     /// Makes a message and puts its publish into `out`.
     pub fn publish(
         &mut self,

@@ -145,11 +145,12 @@ pub(crate) fn run(seed: u64, mutant: Mutant) -> Result<Stats, String> {
         world.step();
     }
     world.settle()?;
+    let epoch = world.log.end().epoch;
     let World { devices, archive, office, .. } = &mut world;
     let office = office.as_ref().expect("the office is only away while it works");
     let logs = devices.iter_mut().map(|d| (d.user, std::mem::take(&mut d.session.log)));
-    let mut stats = judge::judge(logs.collect(), &office.conversations, archive)?;
-    (stats.epochs, stats.faults) = (world.log.end().epoch, world.faults);
+    let mut stats = judge::judge(logs.collect(), &office.conversations, archive, epoch)?;
+    (stats.epochs, stats.faults) = (epoch, world.faults);
     Ok(stats)
 }
 
