@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use loadtest::{
-    history::{Delivery, Slot},
+    history::{Delivery, Outcome, Slot},
     session::{Session, Todo},
     wire::{self, Frame},
 };
@@ -45,6 +45,8 @@ pub(crate) struct Device {
     /// The highest seq that came live: a page that was on its way before may end below it.
     live: BTreeMap<ConversationId, u64>,
     left: u32,
+    /// Acks that did not hold: within an epoch what is acked stays where it is (R10).
+    pub(crate) moved: Vec<String>,
 }
 
 impl Device {
@@ -61,6 +63,7 @@ impl Device {
             coming: None,
             live: BTreeMap::new(),
             left: publishes,
+            moved: Vec::new(),
         }
     }
 
@@ -156,7 +159,17 @@ impl Device {
     }
 
     fn take(&mut self, frame: &Frame<'_>, place: Place, now_ns: u64, around: &mut Around<'_>) {
+        let before: Vec<Outcome> = self.session.log.publishes.iter().map(|p| p.outcome).collect();
         let todo = self.session.on_frame(frame, now_ns);
+        for (publish, before) in self.session.log.publishes.iter().zip(before) {
+            if let (Outcome::Ok { epoch, seq, .. }, Outcome::Ok { epoch: e, seq: s, .. }) =
+                (publish.outcome, before)
+                && (epoch == e && seq != s)
+            {
+                let id = publish.id;
+                self.moved.push(format!("{id:?}, acked at {s}, moved within its epoch to {seq}"));
+            }
+        }
         if let (true, Some(conversation)) = (frame.is_event(), frame.conversation) {
             let live = self.live.entry(conversation).or_default();
             *live = frame.seq.max(*live);
