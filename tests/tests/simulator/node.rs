@@ -375,8 +375,11 @@ impl Node {
         let refused = match answer {
             Ok(verdicts) => {
                 for verdict in &verdicts {
-                    if let Verdict::Stored { pos, .. } = verdict {
-                        self.told_of = self.told_of.max(*pos);
+                    match verdict {
+                        Verdict::Stored { pos, .. } => self.told_of = self.told_of.max(*pos),
+                        // It does not say where: somewhere up to the end.
+                        Verdict::Dup { .. } => self.told_of = self.told_of.max(around.log.end()),
+                        _ => {}
                     }
                 }
                 let unknown = flight.unknown;
