@@ -152,6 +152,12 @@ impl Session {
         self.places.values().map(waiting).sum()
     }
 
+    /// Pendings of one conversation without an ack.
+    pub fn unacked_in(&self, conversation: ConversationId) -> usize {
+        let place = self.places.get(&conversation);
+        place.map_or(0, |place| place.pendings.iter().filter(|p| p.acked.is_none()).count())
+    }
+
     /// Makes a message and puts its publish into `out`.
     pub fn publish(
         &mut self,
@@ -293,6 +299,13 @@ impl Session {
             self.drop_refused(frame);
         } else if code == Some(&ErrorCode::OutOfOrder) {
             self.doubt(frame.conversation, |pending| frame.expected <= Some(pending.no));
+            let place = frame.conversation.and_then(|c| self.places.get_mut(&c));
+            if let (Some(place), Some(expected)) = (place, frame.expected)
+                && place.pendings.front().is_some_and(|first| first.no > expected)
+            {
+                // What had that number is gone from the log, and not pending any more.
+                place.freed = Some(expected);
+            }
         }
         let at = now_ns + wait * 1_000_000;
         self.resend_at_ns = Some(self.resend_at_ns.map_or(at, |before| before.max(at)));

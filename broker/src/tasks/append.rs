@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use backplane::{AppendError, Appender, Envelope, Log, LogInfo, Partition};
+use backplane::{AppendError, Appender, Envelope, Log, LogInfo, Partition, Verdict};
 use protocol::Pos;
 use tokio::{sync::mpsc, time::sleep};
 
@@ -118,7 +118,8 @@ pub async fn append_all(
 }
 
 /// One outcome per envelope. After an unknown the same batch is tried until a call answers with verdicts: a refusal in
-/// between says nothing about the first try. The shards tell their clients `unknown` at the deadline meanwhile.
+/// between says nothing about the first try. The shards tell their clients `unknown` at the deadline meanwhile. Nor is it
+/// final then that a conversation does not exist: the first try may arrive after its birth.
 async fn append(
     node: &Node,
     log: &dyn Log,
@@ -131,7 +132,11 @@ async fn append(
         let refused = match appender.append(envelopes).await {
             Ok(verdicts) => {
                 node.append_answered(true);
-                return verdicts.into_iter().map(AppendOutcome::Verdict).collect();
+                let outcome = |verdict| match verdict {
+                    Verdict::UnknownConversation if unknown => AppendOutcome::Unknown,
+                    verdict => AppendOutcome::Verdict(verdict),
+                };
+                return verdicts.into_iter().map(outcome).collect();
             }
             Err(AppendError::NotStored { retry_after_ms }) => Some(retry_after_ms),
             Err(AppendError::Unknown) => {
@@ -188,7 +193,7 @@ fn answer(batch: Vec<Request>, outcomes: &[AppendOutcome]) {
 mod tests {
     use std::{collections::VecDeque, sync::Mutex};
 
-    use backplane::{BoxFuture, Key, Verdict};
+    use backplane::{BoxFuture, Key};
     use bytes::Bytes;
     use protocol::{ConversationId, EventKind, Producer, UserId};
 
@@ -253,7 +258,7 @@ mod tests {
 
     /// Answers by a script; remembers what it was asked.
     #[derive(Debug)]
-    struct Script(Mutex<VecDeque<Result<(), AppendError>>>, Mutex<Vec<u64>>);
+    struct Script(Mutex<VecDeque<Result<Verdict, AppendError>>>, Mutex<Vec<u64>>);
 
     #[derive(Debug)]
     struct Scripted(Arc<Script>);
@@ -265,12 +270,11 @@ mod tests {
         ) -> BoxFuture<'a, Result<Vec<Verdict>, AppendError>> {
             self.0.1.lock().unwrap().push(envelopes[0].no);
             let answer = self.0.0.lock().unwrap().pop_front().unwrap();
-            let stored = Verdict::Stored { seq: 1, pos: Pos::new(1, 1), ts: 1 };
-            Box::pin(std::future::ready(answer.map(|()| vec![stored; envelopes.len()])))
+            Box::pin(std::future::ready(answer.map(|verdict| vec![verdict; envelopes.len()])))
         }
     }
 
-    async fn outcome(answers: Vec<Result<(), AppendError>>) -> (AppendOutcome, usize) {
+    async fn outcome(answers: Vec<Result<Verdict, AppendError>>) -> (AppendOutcome, usize) {
         let script = Arc::new(Script(Mutex::new(answers.into()), Mutex::default()));
         let node = Node::new(BrokerConfig { shards: 1, ..BrokerConfig::new(backplane::NodeId(1)) });
         let archive = Arc::new(backplane::memory_archive::MemoryArchive::default());
@@ -289,8 +293,19 @@ mod tests {
         let refused = Err(AppendError::NotStored { retry_after_ms: 7 });
         let (first, tries) = outcome(vec![refused]).await;
         assert_eq!((first, tries), (AppendOutcome::NotStored { retry_after_ms: 7 }, 1));
-        let (second, tries) = outcome(vec![Err(AppendError::Unknown), refused, Ok(())]).await;
-        assert!(matches!(second, AppendOutcome::Verdict(Verdict::Stored { .. })));
-        assert_eq!(tries, 3);
+        let stored = Verdict::Stored { seq: 1, pos: Pos::new(1, 1), ts: 1 };
+        let (second, tries) = outcome(vec![Err(AppendError::Unknown), refused, Ok(stored)]).await;
+        assert_eq!((second, tries), (AppendOutcome::Verdict(stored), 3));
+    }
+
+    /// Found by the simulator: the first try arrived after the birth of the conversation, and what had been refused for
+    /// good was there.
+    #[tokio::test(start_paused = true)]
+    async fn r14_that_a_conversation_does_not_exist_is_final_only_if_no_earlier_try_is_open() {
+        let unborn = Verdict::UnknownConversation;
+        let (first, _) = outcome(vec![Ok(unborn)]).await;
+        assert_eq!(first, AppendOutcome::Verdict(unborn));
+        let (after_unknown, _) = outcome(vec![Err(AppendError::Unknown), Ok(unborn)]).await;
+        assert_eq!(after_unknown, AppendOutcome::Unknown);
     }
 }

@@ -36,6 +36,7 @@ pub(crate) fn judge(
     mut logs: Vec<(UserId, Log)>,
     conversations: &[ConversationId],
     archive: &MemoryArchive,
+    epoch: u32,
 ) -> Result<Stats, String> {
     let mut wrong = Vec::new();
     let mut history = History::default();
@@ -44,6 +45,7 @@ pub(crate) fn judge(
         let rights = rights_of(*conversation, &events);
         check_senders(*conversation, &events, &rights, &mut wrong);
         let slots = slots_of(1, &events);
+        logs.iter_mut().for_each(|(user, log)| excuse(*conversation, *user, log, &rights, epoch));
         for (user, log) in &logs {
             check_sight(*conversation, *user, log, &rights, &mut wrong);
             check_complete(*conversation, *user, log, &rights, &slots, &mut wrong);
@@ -74,6 +76,18 @@ pub(crate) fn judge(
     let (publishes, acked, refused) = (report.publishes, report.acked, report.failed);
     let deliveries = report.deliveries;
     Ok(Stats { publishes, acked, refused, deliveries, fingerprint, ..Stats::default() })
+}
+
+/// What an earlier epoch acked and a stale log lost comes back from its author's pendings, unless they were removed before
+/// they could send it again: no ack can promise that (RELIABILITY.md §1).
+fn excuse(conversation: ConversationId, user: UserId, log: &mut Log, rights: &Rights, epoch: u32) {
+    let mut spans = rights.member.get(&user).into_iter().flatten();
+    let removed = conversation.is_group() && spans.any(|(_, until)| *until != u64::MAX);
+    for publish in log.publishes.iter_mut().filter(|publish| publish.conversation == conversation) {
+        if matches!(publish.outcome, Outcome::Ok { epoch: acked, .. } if removed && acked < epoch) {
+            publish.outcome = Outcome::Info;
+        }
+    }
 }
 
 fn all_events(conversation: ConversationId, archive: &MemoryArchive) -> Vec<StoredEvent> {

@@ -33,6 +33,8 @@ const SHARDS: usize = 2;
 const RING_SLOTS: usize = 24;
 /// Wait between tries of an append without verdicts.
 const RETRY_MS: u64 = 50;
+/// A question that has no answer by then is answered with an error.
+const LOOKUP_MS: u64 = 5_000;
 /// An append request that is late arrives after the node has given up on it, in per mille.
 const LATE: u16 = 30;
 /// Tokens of the simulation do not expire.
@@ -89,6 +91,18 @@ enum Told {
     Old(AppendTicket, Answer<Found>),
 }
 
+impl Told {
+    /// What came too late.
+    fn in_vain(self) -> Self {
+        let late = || ArchiveError("no answer in time".to_owned());
+        match self {
+            Self::View(ticket, _) => Self::View(ticket, Err(late())),
+            Self::Authority(ticket, _) => Self::Authority(ticket, Err(late())),
+            Self::Old(ticket, _) => Self::Old(ticket, Err(late())),
+        }
+    }
+}
+
 struct Seat {
     shard: Shard,
     reader: Reader,
@@ -105,8 +119,9 @@ pub(crate) struct Node {
     told_of: Pos,
     queue: VecDeque<Request>,
     in_flight: Option<InFlight>,
-    asks: Vec<(usize, Ask)>,
-    told: Vec<(usize, Told)>,
+    /// By shard, with the time at which they get no answer any more.
+    asks: Vec<(usize, u64, Ask)>,
+    told: Vec<(usize, u64, Told)>,
     pub(crate) links: BTreeMap<u64, Link>,
     by_connection: BTreeMap<(usize, ConnectionId), u64>,
     next_link: u64,
@@ -259,11 +274,11 @@ impl Node {
             Action::Append { ticket, envelope, .. } => {
                 self.queue.push_back(Request { shard, ticket, envelope });
             }
-            Action::LoadView { ticket, user } => self.asks.push((shard, Ask::View(ticket, user))),
+            Action::LoadView { ticket, user } => self.ask(shard, Ask::View(ticket, user), now),
             Action::LoadAuthority { ticket, conversation, user } => {
-                self.asks.push((shard, Ask::Authority(ticket, conversation, user, None)));
+                self.ask(shard, Ask::Authority(ticket, conversation, user, None), now);
             }
-            Action::FindOld { ticket, key } => self.asks.push((shard, Ask::Old(ticket, key))),
+            Action::FindOld { ticket, key } => self.ask(shard, Ask::Old(ticket, key), now),
             Action::Close { connection, code } => self.close(shard, connection, code, now),
             // Output is taken when its link is served; signals may get lost, and do.
             Action::Wake(_)
@@ -271,6 +286,10 @@ impl Node {
             | Action::MergeReceipt(..)
             | Action::Announce(_) => {}
         }
+    }
+
+    fn ask(&mut self, shard: usize, ask: Ask, now: Now) {
+        self.asks.push((shard, now.mono_ms + LOOKUP_MS, ask));
     }
 
     fn close(&mut self, shard: usize, connection: ConnectionId, code: CloseCode, now: Now) {
@@ -356,12 +375,19 @@ impl Node {
         let refused = match answer {
             Ok(verdicts) => {
                 for verdict in &verdicts {
-                    if let Verdict::Stored { pos, .. } = verdict {
-                        self.told_of = self.told_of.max(*pos);
+                    match verdict {
+                        Verdict::Stored { pos, .. } => self.told_of = self.told_of.max(*pos),
+                        // It does not say where: somewhere up to the end.
+                        Verdict::Dup { .. } => self.told_of = self.told_of.max(around.log.end()),
+                        _ => {}
                     }
                 }
-                let outcomes = verdicts.into_iter().map(AppendOutcome::Verdict).collect();
-                return self.answer(outcomes);
+                let unknown = flight.unknown;
+                let outcome = |verdict| match verdict {
+                    Verdict::UnknownConversation if unknown => AppendOutcome::Unknown,
+                    verdict => AppendOutcome::Verdict(verdict),
+                };
+                return self.answer(verdicts.into_iter().map(outcome).collect());
             }
             Err(AppendError::Unknown) => {
                 flight.unknown = true;
@@ -463,7 +489,8 @@ impl Node {
     fn look_up(&mut self, around: &mut Around<'_>) {
         if !self.told.is_empty() && (self.asks.is_empty() || around.random.per_mille(500)) {
             let index = around.random.below(self.told.len() as u64) as usize;
-            let (shard, told) = self.told.swap_remove(index);
+            let (shard, deadline_ms, told) = self.told.swap_remove(index);
+            let told = if deadline_ms < around.now.mono_ms { told.in_vain() } else { told };
             return self.step(shard, around.now, |shard, now, actions| match told {
                 Told::View(ticket, view) => shard.on_view(ticket, view, now, actions),
                 Told::Authority(ticket, answer) => {
@@ -476,7 +503,7 @@ impl Node {
             return;
         }
         let index = around.random.below(self.asks.len() as u64) as usize;
-        let (shard, ask) = self.asks.swap_remove(index);
+        let (shard, deadline_ms, ask) = self.asks.swap_remove(index);
         let archive = around.archive;
         let told = match ask {
             Ask::View(ticket, user) => Told::View(ticket, at_once(archive.view(user))),
@@ -486,7 +513,7 @@ impl Node {
                     Err(error) => Told::Authority(ticket, Err(error)),
                     Ok(head) => {
                         let ask = Ask::Authority(ticket, conversation, user, Some(head));
-                        return self.asks.push((shard, ask));
+                        return self.asks.push((shard, deadline_ms, ask));
                     }
                 }
             }
@@ -502,7 +529,7 @@ impl Node {
                 Told::Old(ticket, found)
             }
         };
-        self.told.push((shard, told));
+        self.told.push((shard, deadline_ms, told));
     }
 
     fn tick(&mut self, shard: usize, now: Now) {

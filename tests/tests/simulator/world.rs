@@ -144,12 +144,18 @@ pub(crate) fn run(seed: u64, mutant: Mutant) -> Result<Stats, String> {
     for _ in 0..STEPS {
         world.step();
     }
-    world.settle()?;
+    let settled = world.settle();
+    let moved: Vec<String> = world.devices.iter_mut().flat_map(|d| d.moved.drain(..)).collect();
+    if !moved.is_empty() {
+        return Err(moved.join("\n"));
+    }
+    settled?;
+    let epoch = world.log.end().epoch;
     let World { devices, archive, office, .. } = &mut world;
     let office = office.as_ref().expect("the office is only away while it works");
     let logs = devices.iter_mut().map(|d| (d.user, std::mem::take(&mut d.session.log)));
-    let mut stats = judge::judge(logs.collect(), &office.conversations, archive)?;
-    (stats.epochs, stats.faults) = (world.log.end().epoch, world.faults);
+    let mut stats = judge::judge(logs.collect(), &office.conversations, archive, epoch)?;
+    (stats.epochs, stats.faults) = (epoch, world.faults);
     Ok(stats)
 }
 

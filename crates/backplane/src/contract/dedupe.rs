@@ -19,6 +19,9 @@ pub(super) fn laws<H: LogHarness>() -> Vec<Law<H>> {
         ("what the log forgot the archive knows", |h| Box::pin(beyond_the_window(h))),
         ("a re-send after 15 minutes is stored once", |h| Box::pin(late_resend(h))),
         ("a first publish after 15 minutes is stored once", |h| Box::pin(late_first(h))),
+        ("what an append makes the log forget it still recognises", |h| {
+            Box::pin(forgotten_by_itself(h))
+        }),
         ("nothing above W is forgotten", |h| Box::pin(unstored_is_remembered(h))),
     ]
 }
@@ -142,6 +145,24 @@ async fn late_first<H: LogHarness>(h: &mut H) -> Outcome {
     let verdicts = append(&h.log(), &[message(5, 1)]).await?;
     super::ensure(matches!(verdicts[..], [Verdict::Dup { seq: 2, .. }]), || {
         format!("a first publish after 15 minutes: {verdicts:?}")
+    })
+}
+
+/// Found by the simulator: the archive was asked first, and then the generation dropped that held the publish.
+async fn forgotten_by_itself<H: LogHarness>(h: &mut H) -> Outcome {
+    if !h.recognises_late_first() {
+        return Ok(());
+    }
+    begin(&h.log()).await?;
+    store(&h.log(), &[message(5, 1)]).await?;
+    persist(h).await?;
+    h.pass(limits::DEDUPE_MS + 1);
+    store(&h.log(), &[message(99, 1)]).await?;
+    persist(h).await?;
+    h.pass(limits::DEDUPE_MS + 1);
+    let verdicts = append(&h.log(), &[message(5, 1)]).await?;
+    super::ensure(matches!(verdicts[..], [Verdict::Dup { seq: 2, .. }]), || {
+        format!("a re-send whose own append ends its generation: {verdicts:?}")
     })
 }
 

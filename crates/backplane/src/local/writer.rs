@@ -144,11 +144,12 @@ impl Writer {
         if self.failed {
             return Err(AppendError::Unknown);
         }
-        self.load(envelopes)?;
         let now = (self.options.clock)();
         let watermark =
             Pos::new(EPOCH, self.shared.watermark.load(std::sync::atomic::Ordering::SeqCst));
+        // Before the archive is asked: what is forgotten here would pass for new.
         self.sequencer.rotate(now, watermark);
+        self.load(envelopes)?;
         let ts = now.max(self.last_ts);
         let pos = Pos::new(EPOCH, self.end.borrow().wrapping_add(1));
         let mut plan = self.sequencer.plan(envelopes, pos, ts);

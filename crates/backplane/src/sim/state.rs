@@ -151,12 +151,12 @@ impl State {
             self.answers.insert(ticket, Err(AppendError::Fenced { epoch: self.epoch }));
             return ticket;
         }
+        let now = (self.options.clock)();
+        self.sequencer.rotate(now, self.watermark());
         if self.random.per_mille(faults.refuse) || self.recall(envelopes).is_err() {
             self.answers.insert(ticket, Err(AppendError::NotStored { retry_after_ms: RETRY_MS }));
             return ticket;
         }
-        let now = (self.options.clock)();
-        self.sequencer.rotate(now, self.watermark());
         let ts = now.max(self.last_ts);
         let pos = Pos::new(self.epoch, self.written() + 1);
         let plan = self.sequencer.plan(envelopes, pos, ts);
