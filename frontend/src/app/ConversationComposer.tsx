@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
+import { useCallback, useEffect, useMemo, useRef } from 'react';
 import { useMembers } from '../api/queries/conversations';
 import type { Conversation } from '../api/types';
 import { Composer, type Mode } from '../features/composer/Composer';
@@ -45,7 +45,8 @@ export function ConversationComposer({
         .filter((user) => user.id !== viewer.me) ?? [],
     [members.data, viewer.me],
   );
-  const [draft] = useState(() => conversation?.draft ?? '');
+  /** What is in the field while nothing is edited: it is there again after an edit. */
+  const typed = useRef(conversation?.draft ?? '');
   const saving = useRef<{ timer: ReturnType<typeof setTimeout>; text: string } | null>(null);
   const replyName = useName(focus.kind === 'reply' ? focus.entry.from : null);
 
@@ -63,6 +64,7 @@ export function ConversationComposer({
   const onText = useCallback(
     (text: string) => {
       if (editing) return;
+      typed.current = text;
       if (text) chat.typed(id);
       clearTimeout(saving.current?.timer);
       saving.current = { text, timer: setTimeout(saveNow, DRAFT_EVERY_MS) };
@@ -80,6 +82,7 @@ export function ConversationComposer({
       if (!outcome.ok) toast(texts.somethingWrong);
       clearTimeout(saving.current?.timer);
       saving.current = null;
+      typed.current = '';
       if (conversation?.draft) chat.patchMine(id, { draft: '' }).catch(() => undefined);
     }
     onFocus({ kind: 'new' });
@@ -102,7 +105,7 @@ export function ConversationComposer({
       title={title}
       textKey={focus.kind === 'edit' ? `edit:${focus.entry.seq}` : id}
       focusKey={focus.kind === 'new' ? '' : `${focus.kind}:${focus.entry.seq}`}
-      initial={focus.kind === 'edit' ? focus.entry.text : draft}
+      initial={focus.kind === 'edit' ? focus.entry.text : typed.current}
       mode={mode}
       people={people}
       onText={onText}

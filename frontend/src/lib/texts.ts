@@ -383,6 +383,7 @@ export const texts = {
       ['Esc', 'Cancel reply or edit, close panel'],
       ['Enter', 'Send'],
       ['Shift Enter', 'New line'],
+      ['Ctrl B · I · E', 'Bold, italic, code'],
       ['↑ in empty field', 'Edit your last message'],
       ['Tab, then ↑ ↓', 'Move through messages'],
       ['Enter on a message', 'Message actions'],

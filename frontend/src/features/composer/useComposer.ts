@@ -15,6 +15,7 @@ import {
   type Person,
   replaceShortcode,
 } from './completion';
+import { MARKS, toggleMark } from './format';
 
 export const TEXT_BYTES_MAX = 16_384;
 const encoder = new TextEncoder();
@@ -44,7 +45,7 @@ export function useComposer({
   onEditLast,
 }: Options) {
   const field = useRef<HTMLTextAreaElement>(null);
-  const caret = useRef<number | null>(null);
+  const caret = useRef<readonly [number, number] | null>(null);
   const [text, setText] = useState(initial);
   const [completion, setCompletion] = useState<Completion | null>(null);
   const [active, setActive] = useState(0);
@@ -61,7 +62,7 @@ export function useComposer({
     if (!element) return;
     element.style.height = 'auto';
     element.style.height = `${element.scrollHeight}px`;
-    if (caret.current !== null) element.setSelectionRange(caret.current, caret.current);
+    if (caret.current !== null) element.setSelectionRange(...caret.current);
     caret.current = null;
   }, [text]);
 
@@ -85,7 +86,7 @@ export function useComposer({
 
   const put = (from: number, to: number, insert: string) => {
     const next = insertAt(text, from, to, insert);
-    caret.current = next.caret;
+    caret.current = [next.caret, next.caret];
     change(next.text, next.caret);
     field.current?.focus();
   };
@@ -100,6 +101,15 @@ export function useComposer({
     field.current?.focus();
   };
 
+  const format = (mark: string) => {
+    const element = field.current;
+    if (!element) return;
+    const { selectionStart: start, selectionEnd: end } = element;
+    const next = toggleMark({ text, start, end }, mark);
+    caret.current = [next.start, next.end];
+    change(next.text, next.end);
+  };
+
   const pick = (choice: Choice) => {
     if (completion) put(completion.from, completion.to, choice.insert);
   };
@@ -108,8 +118,10 @@ export function useComposer({
     if (event.nativeEvent.isComposing) return;
     const count = completion?.choices.length ?? 0;
     const choice = completion?.choices[active];
+    const mark = event.ctrlKey || event.metaKey ? MARKS[event.key.toLowerCase()] : undefined;
     let handled = true;
-    if (choice && (event.key === 'Enter' || event.key === 'Tab')) pick(choice);
+    if (mark !== undefined && !event.shiftKey && !event.altKey) format(mark);
+    else if (choice && (event.key === 'Enter' || event.key === 'Tab')) pick(choice);
     else if (choice && event.key === 'ArrowDown') setActive((active + 1) % count);
     else if (choice && event.key === 'ArrowUp') setActive((active - 1 + count) % count);
     else if (choice && event.key === 'Escape') setCompletion(null);
@@ -126,7 +138,7 @@ export function useComposer({
   const onChange = (event: ChangeEvent<HTMLTextAreaElement>) => {
     const { value, selectionStart } = event.target;
     const replaced = replaceShortcode(value, selectionStart);
-    if (replaced) caret.current = replaced.caret;
+    if (replaced) caret.current = [replaced.caret, replaced.caret];
     change(replaced?.text ?? value, replaced?.caret ?? selectionStart);
   };
 

@@ -21,6 +21,8 @@ type Options = {
   me: string;
 };
 const FLASH_MS = 2_000;
+/** By then the page that was jumped to is drawn. */
+const LINE_WAIT_MS = 1_000;
 
 export function useReading({
   conversation,
@@ -40,15 +42,6 @@ export function useReading({
   const turn = useRef(0);
   const newest = newestSeq(view);
 
-  // The first place: the unread line if there is one, else the end.
-  useLayoutEffect(() => {
-    if (placed.current || view.phase !== 'ready') return;
-    placed.current = true;
-    if (target === null && unreadAfter !== null && rows.some((row) => row.kind === 'unread')) {
-      list.scrollTo('$unread', 'top');
-    }
-  });
-
   // The way to the unread line leads through a page that has to be loaded first.
   const wantsUnread = useRef(false);
   useLayoutEffect(() => {
@@ -61,11 +54,24 @@ export function useReading({
     wantsUnread.current = true;
     try {
       await handle.jumpTo(unreadAfter + 1);
+      // There may be no line after all: what was unread can be hidden or deleted since.
+      setTimeout(() => {
+        wantsUnread.current = false;
+      }, LINE_WAIT_MS);
     } catch (failure) {
       wantsUnread.current = false;
       toast(explain(failure));
     }
   }, [handle, unreadAfter]);
+
+  // The first place: the unread line if there is one, else the end.
+  useLayoutEffect(() => {
+    if (placed.current || view.phase !== 'ready') return;
+    placed.current = true;
+    if (target !== null || unreadAfter === null) return;
+    if (rows.some((row) => row.kind === 'unread')) list.scrollTo('$unread', 'top');
+    else if (startsAbove(view, unreadAfter)) void toUnread();
+  });
 
   useLayoutEffect(() => {
     if (!target || target.turn === turn.current) return;
@@ -97,6 +103,8 @@ export function useReading({
   const look = useCallback(() => {
     const end = list.isAtEnd() && !view.moreAfter;
     setAway(!end);
+    // On the way to what is new nothing has been read yet.
+    if (wantsUnread.current) return;
     if (end && document.visibilityState === 'visible' && document.hasFocus() && newest > 0) {
       chat.markRead(conversation, newest);
     }
