@@ -8,7 +8,7 @@ use protocol::{
     CloseCode,
     limits::{CONTROL_BYTES_MAX, MESSAGE_ASSEMBLY_MS_MAX, MESSAGE_BYTES_MAX},
 };
-use rand::RngExt;
+use rand::{RngExt, SeedableRng};
 
 use crate::{
     Broken, Random, allocation, ensure,
@@ -64,6 +64,11 @@ pub(crate) fn case(random: &mut Random) -> Result<(), Broken> {
             check(random, &noise)
         }
     }
+}
+
+/// Any bytes as a client's; how they are split follows from their length.
+pub(crate) fn bytes(bytes: &[u8]) -> Result<(), Broken> {
+    check(&mut Random::seed_from_u64(bytes.len() as u64), bytes)
 }
 
 /// All at once, byte by byte, and in a random split.

@@ -91,6 +91,11 @@ pub(crate) fn case(random: &mut Random) -> Result<(), Broken> {
     Ok(())
 }
 
+/// Any bytes as a text message.
+pub(crate) fn bytes(bytes: &[u8]) -> Result<(), Broken> {
+    check(&mut Parser::default(), bytes)
+}
+
 fn generate(random: &mut Random) -> Vec<u8> {
     let mut bytes = match random.random_range(0..8) {
         0 => GOLDEN[random.random_range(0..GOLDEN.len())].clone().into_bytes(),

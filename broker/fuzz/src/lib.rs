@@ -66,6 +66,16 @@ impl Target {
     }
 }
 
+/// Runs bytes that somebody else made up: a coverage-guided fuzzer, or a file that was kept. Errors: as [`Target::run`], but a
+/// panic goes through.
+pub fn run_bytes(target: Target, bytes: &[u8]) -> Result<(), Broken> {
+    match target {
+        Target::Codec => codec::bytes(bytes),
+        Target::Command => command::bytes(bytes),
+        Target::Upgrade => upgrade::bytes(bytes),
+    }
+}
+
 /// Errors with the text unless the condition holds.
 pub(crate) fn ensure(holds: bool, broken: impl FnOnce() -> Broken) -> Result<(), Broken> {
     if holds { Ok(()) } else { Err(broken()) }

@@ -82,7 +82,25 @@ pub(crate) fn case(random: &mut Random) -> Result<(), Broken> {
     request(random)
 }
 
-fn good_headers(random: &mut Random) -> Vec<(HeaderName, Vec<u8>)> {
+/// Lines of `number value` put into a good request: the number is that of the header they replace, or are added to.
+pub(crate) fn bytes(bytes: &[u8]) -> Result<(), Broken> {
+    let mut headers = good_headers(bytes.first().is_some_and(|byte| byte % 2 == 0));
+    for line in bytes.split(|byte| *byte == b'\n') {
+        let Some((number, value)) = line.split_first() else { continue };
+        let at = usize::from(number / 2) % headers.len();
+        if number % 2 == 0 {
+            headers[at].1 = value.to_vec();
+        } else {
+            let name = headers[at].0.clone();
+            headers.push((name, value.to_vec()));
+        }
+    }
+    let request = build(Method::GET, &headers);
+    judge(&request, &check(&request, &FIXTURE.rules, NOW), NOW)
+        .map_err(|what| format!("{what}: {request:?}"))
+}
+
+fn good_headers(bearer: bool) -> Vec<(HeaderName, Vec<u8>)> {
     let fixture = &*FIXTURE;
     let mut headers: Vec<(HeaderName, Vec<u8>)> = vec![
         (header::CONNECTION, b"keep-alive, Upgrade".to_vec()),
@@ -91,7 +109,7 @@ fn good_headers(random: &mut Random) -> Vec<(HeaderName, Vec<u8>)> {
         (header::SEC_WEBSOCKET_KEY, b"dGhlIHNhbXBsZSBub25jZQ==".to_vec()),
         (header::SEC_WEBSOCKET_PROTOCOL, b"other, webchat.v1".to_vec()),
     ];
-    if one_in(random, 2) {
+    if bearer {
         headers.push((header::AUTHORIZATION, format!("Bearer {}", fixture.socket).into_bytes()));
     } else {
         headers.push((header::ORIGIN, ORIGIN.into()));
@@ -115,7 +133,7 @@ fn build(method: Method, headers: &[(HeaderName, Vec<u8>)]) -> Request<()> {
 
 fn request(random: &mut Random) -> Result<(), Broken> {
     let rules = &FIXTURE.rules;
-    let mut headers = good_headers(random);
+    let mut headers = good_headers(one_in(random, 2));
     let good = build(Method::GET, &headers);
     let accepted = check(&good, rules, NOW);
     ensure(accepted.is_ok(), || format!("a good request is refused: {accepted:?} {good:?}"))?;

@@ -15,17 +15,17 @@ fn check(target: Target, cases: u64) {
 
 #[test]
 fn frames_in_any_split_give_what_the_reference_gives() {
-    check(Target::Codec, 1_000);
+    check(Target::Codec, 4_000);
 }
 
 #[test]
 fn commands_are_understood_as_another_parser_reads_them() {
-    check(Target::Command, 1_000);
+    check(Target::Command, 4_000);
 }
 
 #[test]
 fn nobody_gets_in_without_a_token_of_ours_and_an_origin_of_ours() {
-    check(Target::Upgrade, 500);
+    check(Target::Upgrade, 1_000);
 }
 
 #[test]
