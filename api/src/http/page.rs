@@ -62,7 +62,9 @@ fn file_response(path: &str, file: rust_embed::EmbeddedFile, request: &HeaderMap
         Body::from(file.data).into_response()
     };
     let headers = response.headers_mut();
-    let kind = HeaderValue::from_str(file.metadata.mimetype());
+    let mime = file.metadata.mimetype();
+    let charset = if mime.starts_with("text/") { "; charset=utf-8" } else { "" };
+    let kind = HeaderValue::from_str(&format!("{mime}{charset}"));
     let kind = kind.unwrap_or(HeaderValue::from_static("application/octet-stream"));
     headers.insert(header::CONTENT_TYPE, kind);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
