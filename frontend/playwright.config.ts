@@ -4,7 +4,9 @@ import { defineConfig } from '@playwright/test';
 export default defineConfig({
   testDir: 'e2e',
   // Pictures are taken by hand: WEBCHAT_SCREENSHOTS names their folder, and the instance has to be empty.
-  testIgnore: process.env.WEBCHAT_SCREENSHOTS ? [] : ['**/readme.spec.ts', '**/screenshots.spec.ts'],
+  testIgnore: process.env.WEBCHAT_SCREENSHOTS
+    ? []
+    : ['**/readme.spec.ts', '**/screenshots.spec.ts'],
   outputDir: 'test-results',
   fullyParallel: false,
   // One instance, one administrator, and two cores: the specs share them in order.
