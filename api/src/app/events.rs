@@ -6,6 +6,7 @@
 use backplane::StoredEvent;
 use protocol::{
     ConversationId, EventKind, UserId,
+    body::target_of,
     event::{EventHead, ServerFrame, encode_event},
     limits::PAGE_MAX,
 };
@@ -14,7 +15,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::{App, AppError};
-use crate::{auth::AuthContext, projection::Effect};
+use crate::auth::AuthContext;
 
 /// Events contiguous from the asked position + 1.
 #[derive(Debug, Serialize, ToSchema)]
@@ -127,8 +128,7 @@ impl Frames {
 /// Whether an event is about a message from before somebody's time: the new words of an old message are as old as it is.
 fn is_about_before(kind: EventKind, event: &StoredEvent, since: u64) -> bool {
     // Nobody was before the first event.
-    since > 1
-        && matches!(Effect::of(kind, &event.body), Ok(Some(effect)) if effect.target() < since)
+    since > 1 && target_of(kind, &event.body).is_some_and(|target| target < since)
 }
 
 /// The same rule as on the socket: what a blocked person writes and puts on messages is not shown; what changes the

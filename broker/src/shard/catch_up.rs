@@ -6,13 +6,14 @@
 use backplane::{Logged, Membership, tail::Place};
 use protocol::{
     Pos, ServerFrame, Token,
+    body::target_of,
     event::{Resume, encode_event},
     limits,
 };
 
 use super::{
     Actions, Now, Shard,
-    delivery::{hole, may_be_withheld},
+    delivery::{hole, is_about_before, may_be_withheld},
     records::{CatchUp, Stage},
 };
 use crate::{
@@ -161,7 +162,11 @@ impl Shard {
         }
         let epoch = batch.pos.epoch;
         let record = self.user_index.get(&user).map(|i| &self.users[*i as usize]);
-        if may_be_withheld(event) && record.is_some_and(|r| r.blocks(event.envelope.from)) {
+        let target = target_of(event.envelope.kind, &event.envelope.body);
+        let before = window.is_some_and(|(_, since, _)| is_about_before(target, *since));
+        let blocked =
+            may_be_withheld(event) && record.is_some_and(|r| r.blocks(event.envelope.from));
+        if before || blocked {
             return vec![hole(conversation, epoch, event.seq, event.seq, &at)];
         }
         let mut frames = Vec::with_capacity(2);

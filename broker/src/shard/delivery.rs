@@ -8,7 +8,8 @@ use std::sync::Arc;
 use backplane::{Batch, Logged, Membership, Partition};
 use bytes::Bytes;
 use protocol::{
-    CloseCode, ConversationId, EventKind, Pos, ServerFrame, UserId, event::encode_event,
+    CloseCode, ConversationId, EventKind, Pos, ServerFrame, UserId, body::target_of,
+    event::encode_event,
 };
 use smallvec::SmallVec;
 
@@ -33,6 +34,12 @@ pub(super) fn hole(
 pub(super) fn may_be_withheld(event: &Logged) -> bool {
     use EventKind::{Created, Member, Settings};
     !matches!(event.envelope.kind, Created | Member | Settings)
+}
+
+/// Whether an event about the message `target` is about one that somebody who sees from `since` on may not see: the new
+/// words of an old message are as old as it is.
+pub(super) fn is_about_before(target: Option<u64>, since: u64) -> bool {
+    target.is_some_and(|target| target < since)
 }
 
 impl Shard {
@@ -166,29 +173,33 @@ impl Shard {
     /// Live connections that get the event, and whether they get a hole instead.
     fn recipients(&self, event: &Logged, named: &[UserId]) -> Vec<(u32, bool)> {
         let conversation = event.envelope.conversation;
-        let mut users: SmallVec<[u32; 8]> = SmallVec::new();
+        let target = target_of(event.envelope.kind, &event.envelope.body);
+        // Each with whether the event is about a message from before their time.
+        let mut users: SmallVec<[(u32, bool); 8]> = SmallVec::new();
         match conversation.direct_members() {
             Some((a, b)) => {
-                users.extend(self.user_index.get(&a).copied());
-                users.extend(self.user_index.get(&b).copied().filter(|_| a != b));
+                let both = [Some(a), (a != b).then_some(b)].into_iter().flatten();
+                let known = both.filter_map(|user| self.user_index.get(&user));
+                users.extend(known.map(|index| (*index, false)));
             }
             None => {
                 if let Some(group) = self.group_index.get(&conversation) {
                     let here = &self.groups[*group as usize].here;
-                    users.extend(here.iter().filter(|h| h.since <= event.seq).map(|h| h.user));
+                    let here = here.iter().filter(|h| h.since <= event.seq);
+                    users.extend(here.map(|h| (h.user, is_about_before(target, h.since))));
                 }
                 for index in named.iter().filter_map(|user| self.user_index.get(user)) {
-                    if !users.contains(index) {
-                        users.push(*index);
+                    if !users.iter().any(|(user, _)| user == index) {
+                        users.push((*index, false));
                     }
                 }
             }
         }
         let hideable = may_be_withheld(event);
         let mut out = Vec::with_capacity(users.len());
-        for index in users {
+        for (index, before) in users {
             let user = &self.users[index as usize];
-            let hide = hideable && user.blocks(event.envelope.from);
+            let hide = before || (hideable && user.blocks(event.envelope.from));
             let live = |slot: &&u32| matches!(self.connections[**slot as usize].stage, Stage::Live);
             out.extend(user.connections.iter().filter(live).map(|slot| (*slot, hide)));
         }

@@ -18,7 +18,7 @@ use backplane::{
 use bytes::Bytes;
 use protocol::{
     CloseCode, ConversationId, EventKind, Pos, Producer, Role, SessionId, UserId,
-    body::{MemberBody, MemberChange, MessageBody, canonical},
+    body::{EditBody, MemberBody, MemberChange, MessageBody, canonical},
 };
 use serde_json::Value;
 use token::{Audience, Claims, TokenRefused};
@@ -217,6 +217,11 @@ fn event(
 fn message(conversation: ConversationId, from: UserId, seq: u64) -> Logged {
     let body = MessageBody { text: "hi".into(), reply_to: None, attachments: vec![] };
     event(conversation, from, seq, EventKind::Message, canonical(&body))
+}
+
+fn edit(seq: u64, target: u64) -> Logged {
+    let body = EditBody { target, text: "new".into() };
+    event(group(), ADA, seq, EventKind::Edit, canonical(&body))
 }
 
 fn member(seq: u64, user: UserId, role: Option<Role>) -> Logged {

@@ -109,6 +109,19 @@ pub struct DeleteBody {
     pub target: u64,
 }
 
+/// The message that an edit, delete or reaction is about; `None` for every other kind, and for a body that is none.
+/// Who may not see that message may not see what is said about it either (PROTOCOL.md R23).
+pub fn target_of(kind: EventKind, body: &[u8]) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Target {
+        target: u64,
+    }
+    if !matches!(kind, EventKind::Edit | EventKind::Delete | EventKind::Reaction) {
+        return None;
+    }
+    serde_json::from_slice::<Target>(body).ok().map(|found| found.target)
+}
+
 /// `reaction`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -49,6 +49,24 @@ fn r23_joining_and_leaving_take_effect_at_their_seq() {
 }
 
 #[test]
+fn r23_who_joins_late_hears_nothing_about_messages_from_before() {
+    let mut node = Node::new();
+    let ada = node.online(ADA, in_group(1));
+    let bob = node.online(BOB, View::default());
+    node.batch(vec![
+        message(group(), ADA, 2),
+        member(3, BOB, Some(Role::Member)),
+        message(group(), ADA, 4),
+        edit(5, 2),
+        edit(6, 4),
+    ]);
+    assert_eq!(kinds(&node.read(ada)), ["message", "member", "message", "edit", "edit"]);
+    let frames = node.read(bob);
+    assert_eq!(kinds(&frames), ["hole", "member", "message", "hole", "edit"]);
+    assert_eq!((&frames[3]["from"], &frames[3]["to"]), (&5.into(), &5.into()));
+}
+
+#[test]
 fn r20_added_to_a_group_while_connecting_misses_nothing() {
     let run = |mutation| {
         let mut node = Node::with(|config| config.mutation = mutation);

@@ -95,6 +95,23 @@ fn r23_a_replay_shows_a_group_from_joining_to_leaving_and_no_more() {
 }
 
 #[test]
+fn r23_a_replay_tells_nothing_about_messages_from_before() {
+    let mut node = Node::new();
+    node.batch(vec![
+        message(group(), ADA, 2),
+        member(3, BOB, Some(Role::Member)),
+        message(group(), ADA, 4),
+        edit(5, 2),
+        edit(6, 4),
+    ]);
+    let mut view = in_group(3);
+    view.groups[0].since = 3;
+    let bob = resume(&mut node, BOB, "1-0", view);
+    let frames = node.read(bob);
+    assert_eq!(kinds(&frames)[1..6], ["hole", "member", "message", "hole", "edit"]);
+}
+
+#[test]
 fn r38_typing_falls_first_and_a_full_outbox_closes_with_4408() {
     let mut node = Node::with(|config| config.outbox_events_max = 10);
     let bob = node.online(BOB, View::default());
