@@ -57,7 +57,7 @@ fn step(name: &str, total: &mut Outcome, work: impl FnOnce() -> anyhow::Result<O
 pub(crate) fn test() -> anyhow::Result<()> {
     let mut total = Outcome::default();
     step("frontend: install and build", &mut total, || {
-        let mut outcome = run("npm install", &mut npm(&["install", "--no-audit", "--no-fund"]));
+        let mut outcome = run("npm ci", &mut npm(&["ci", "--no-audit", "--no-fund"]));
         outcome.add(run("frontend build", &mut npm(&["run", "build"])));
         Ok(outcome)
     });
