@@ -1,5 +1,5 @@
 import { expect, type Page, test } from '@playwright/test';
-import { bubble, field, newPerson, row, say, talkTo } from './people';
+import { bubble, field, freshName, newPerson, register, row, say, talkTo } from './people';
 
 const numbers = async (page: Page) => {
   const all = await page.locator('[data-message] .text').allTextContents();
@@ -54,11 +54,18 @@ test('offline in the middle of sending, a reload, a closed tab: each message onc
 });
 
 test('the banner tells when the server was heard last', async ({ browser }) => {
-  const ada = await newPerson(browser, 'ada');
-  await ada.context.setOffline(true);
-  const banner = ada.page.getByText(/You are offline\. What you see is from \d\d:\d\d/);
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  // The page shows before its socket is welcomed; only after that there is a time to tell.
+  const welcomed = page
+    .waitForEvent('websocket')
+    .then((socket) => socket.waitForEvent('framereceived'));
+  await register(page, freshName('ada'));
+  await welcomed;
+  await context.setOffline(true);
+  const banner = page.getByText(/You are offline\. What you see is from \d\d:\d\d/);
   await expect(banner).toBeVisible();
-  await ada.context.setOffline(false);
+  await context.setOffline(false);
   await expect(banner).toHaveCount(0, { timeout: 40_000 });
-  await ada.context.close();
+  await context.close();
 });

@@ -289,7 +289,7 @@ export const texts = {
     reconnecting: (since: string) => `Reconnecting… What you see is from ${since}.`,
     offline: (since: string) =>
       `You are offline. What you see is from ${since}. Messages you write are sent later.`,
-    never: 'not yet connected',
+    offlineFromStart: 'You are offline. Messages you write are sent later.',
     tryNow: 'Try now',
   },
 

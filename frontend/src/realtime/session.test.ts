@@ -146,4 +146,11 @@ describe('session', () => {
     surround({ online: true });
     expect(sockets.length).toBe(2);
   });
+
+  it('offline before the welcome: says so after 5 s, not after the 10 s of a slow server', async () => {
+    const { session, clock, surround } = start();
+    surround({ online: false });
+    await clock.advance(5_000);
+    expect(session.state.get()).toMatchObject({ phase: 'disconnected', reason: 'offline' });
+  });
 });

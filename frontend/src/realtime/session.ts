@@ -246,6 +246,7 @@ export class Session {
     if (!this.#running) return;
     // Only a hint, but one worth a ping: a dead connection shows in 5 s instead of 40.
     if (!surroundings.online() && phase === 'connected') this.#probe();
+    if (!surroundings.online() && phase === 'connecting') this.#watch(PROBE_MS);
     if (!surroundings.online() || surroundings.hidden()) return;
     if (phase === 'disconnected') {
       this.#attempt = 0;

@@ -20,7 +20,6 @@ export function ConnectionBanner() {
   }, [away]);
 
   if (!shown || !away) return null;
-  const since = state.lastContact === null ? texts.connection.never : clockTime(state.lastContact);
   const offline = state.phase === 'disconnected' && state.reason === 'offline';
   return (
     <div className="banner" role="status">
@@ -29,13 +28,7 @@ export function ConnectionBanner() {
       ) : (
         <LoaderCircle size={16} className="spin" aria-hidden />
       )}
-      <span>
-        {offline
-          ? texts.connection.offline(since)
-          : state.lastContact === null
-            ? texts.connection.connecting
-            : texts.connection.reconnecting(since)}
-      </span>
+      <span>{wording(offline, state.lastContact)}</span>
       {offline ? null : (
         <button type="button" onClick={() => chat.reconnect()}>
           {texts.connection.tryNow}
@@ -43,4 +36,11 @@ export function ConnectionBanner() {
       )}
     </div>
   );
+}
+
+function wording(offline: boolean, lastContact: number | null): string {
+  const { connection } = texts;
+  if (lastContact === null) return offline ? connection.offlineFromStart : connection.connecting;
+  const since = clockTime(lastContact);
+  return offline ? connection.offline(since) : connection.reconnecting(since);
 }
