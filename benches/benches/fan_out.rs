@@ -56,6 +56,7 @@ impl Fixture {
             expires_at_ms: NOW.wall_ms + 600_000,
             issued_at_ms: NOW.wall_ms,
             remote: IpAddr::from([127, 0, 0, 1]),
+            trusted: false,
         };
         let (connection, mut actions) = (self.shard.on_connect(principal, NOW), Actions::new());
         let mut hello = br#"{"type":"hello"}"#.to_vec();

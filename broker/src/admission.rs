@@ -91,7 +91,8 @@ impl Admission {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn trusts(&self, ip: IpAddr) -> bool {
+    /// Whether an address is one of `limits.trusted_sources`.
+    pub(crate) fn trusts(&self, ip: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(ip))
     }
 

@@ -266,7 +266,12 @@ impl Host {
         let id = self.step(|shard, now, _| shard.on_connect(principal, now));
         let socket = Rc::new(Socket::new(id, stream, seat));
         self.sockets.borrow_mut().insert(id, Rc::clone(&socket));
-        spawn_local(connection::read_loop(Rc::clone(self), socket, leftover));
+        // Here, and not in the task: also an empty rest holds on to the 8 KiB that http read it into.
+        if !leftover.is_empty() {
+            self.take(&socket, &mut leftover.to_vec());
+        }
+        drop(leftover);
+        spawn_local(connection::read_loop(Rc::clone(self), socket));
     }
 
     /// Reads what a socket has, up to a fair share.
@@ -276,7 +281,7 @@ impl Host {
             if socket.closing.get() {
                 return Reading::Over;
             }
-            match socket.stream.try_read(&mut scratch) {
+            match socket.read(&mut scratch) {
                 Ok(0) => {
                     self.gone(socket.id, Closed::ClientGone);
                     return Reading::Over;

@@ -212,6 +212,7 @@ impl Server {
             expires_at_ms: claims.exp.saturating_mul(1_000),
             issued_at_ms: claims.iat.saturating_mul(1_000),
             remote: ip,
+            trusted: self.admission.trusts(ip),
         };
         let question =
             self.live.is_revoked(principal.user, principal.session, principal.issued_at_ms);

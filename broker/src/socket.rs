@@ -5,12 +5,12 @@
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
-    io::{ErrorKind, IoSlice},
+    io::{self, ErrorKind, IoSlice},
 };
 
 use bytes::{Buf, Bytes};
 use smallvec::SmallVec;
-use tokio::net::TcpStream;
+use tokio::{io::Interest, net::TcpStream};
 
 use crate::{admission::Seat, shard::ConnectionId, websocket::Decoder};
 
@@ -58,6 +58,21 @@ impl Socket {
             pending: RefCell::default(),
             _seat: seat,
         }
+    }
+
+    /// Reads without waiting. A read that does not fill the buffer has emptied the socket: readiness is given back with it,
+    /// which saves the second call that would only say so (one of two for most messages). Errors: `WouldBlock`: wait.
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut emptied = None;
+        let tried = self.stream.try_io(Interest::READABLE, || {
+            let read = rustix::io::read(&self.stream, &mut *buffer)?;
+            if read == 0 || read == buffer.len() {
+                return Ok(read);
+            }
+            emptied = Some(read);
+            Err(ErrorKind::WouldBlock.into())
+        });
+        emptied.map_or(tried, Ok)
     }
 
     pub(crate) fn is_blocked(&self) -> bool {

@@ -84,6 +84,7 @@ impl Bench {
             expires_at_ms: START.wall_ms + 600_000,
             issued_at_ms: START.wall_ms,
             remote: IpAddr::from([127, 0, 0, 1]),
+            trusted: false,
         };
         let connection = self.shard.on_connect(principal, START);
         let mut hello = json!({"type": "hello"});

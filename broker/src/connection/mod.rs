@@ -23,10 +23,7 @@ use crate::{
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Waits until the socket has something, and lets the host read it into the shard's buffer.
-pub(crate) async fn read_loop(host: Rc<Host>, socket: Rc<Socket>, leftover: Bytes) {
-    if !leftover.is_empty() {
-        host.take(&socket, &mut leftover.to_vec());
-    }
+pub(crate) async fn read_loop(host: Rc<Host>, socket: Rc<Socket>) {
     loop {
         if socket.closing.get() {
             return;

@@ -41,6 +41,8 @@ pub struct Principal {
     pub issued_at_ms: u64,
     /// From where, for logs.
     pub remote: IpAddr,
+    /// A load test (`limits.trusted_sources`): its commands and frames are not counted against budgets.
+    pub trusted: bool,
 }
 
 /// What became of one append.

@@ -83,8 +83,10 @@ pub struct Shard {
     presence_changed: HashSet<u32, RandomState>,
     receipts: Map<(ConversationId, UserId), Cursors>,
     unstored: HashSet<u32, RandomState>,
-    /// Users in their grace: until when, who, and whether nobody may hear of it.
-    offline: VecDeque<(u64, UserId, bool)>,
+    /// Users in their grace, and until when.
+    in_grace: Map<UserId, u64>,
+    /// The same in order of time, with those who came back meanwhile.
+    grace_order: VecDeque<(u64, UserId)>,
     wheel: timers::Wheel,
     flushed_ms: u64,
     drain: VecDeque<(u64, ConnectionId)>,
@@ -139,7 +141,8 @@ impl Shard {
             presence_changed: HashSet::default(),
             receipts: Map::default(),
             unstored: HashSet::default(),
-            offline: VecDeque::new(),
+            in_grace: Map::default(),
+            grace_order: VecDeque::new(),
             wheel: timers::Wheel::default(),
             flushed_ms: 0,
             drain: VecDeque::new(),
@@ -174,7 +177,7 @@ impl Shard {
     /// whom nobody on the node has any more, and of whom others may know.
     pub fn abandon_presence(&self) -> Vec<UserId> {
         let here = self.users_with_names().map(|(user, record)| (user, record.flags.hidden));
-        let in_grace = self.offline.iter().map(|(_, user, hidden)| (*user, *hidden));
+        let in_grace = self.in_grace.keys().map(|user| (*user, false));
         let gone = here.chain(in_grace).filter(|(user, _)| self.presence.local_down(*user));
         gone.filter(|(_, hidden)| !hidden).map(|(user, _)| user).collect()
     }

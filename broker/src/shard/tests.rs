@@ -76,12 +76,17 @@ impl Node {
     }
 
     fn connect(&mut self, user: UserId) -> ConnectionId {
+        self.connect_from(user, false)
+    }
+
+    fn connect_from(&mut self, user: UserId, trusted: bool) -> ConnectionId {
         let principal = Principal {
             user,
             session: SessionId(u128::from(user.0)),
             expires_at_ms: self.now.wall_ms + LIFE_MS,
             issued_at_ms: self.now.wall_ms,
             remote: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            trusted,
         };
         self.shard.on_connect(principal, self.now)
     }

@@ -136,15 +136,14 @@ impl Shard {
         self.apply_view(index, view, memberships);
         if first {
             // Within the grace of the last connection the user never went: nothing to announce, nothing to count.
-            let in_grace = self.offline.iter().position(|(_, gone, _)| *gone == user);
-            match in_grace {
-                Some(at) => drop(self.offline.remove(at)),
-                None => {
-                    let first = self.presence.local_up(user);
-                    if first && !view.flags.hidden {
-                        announce(user, true, now, actions);
-                    }
+            let hidden = view.flags.hidden;
+            if self.in_grace.remove(&user).is_some() {
+                // Never went for others, unless they hid themselves meanwhile.
+                if hidden {
+                    announce(user, false, now, actions);
                 }
+            } else if self.presence.local_up(user) && !hidden {
+                announce(user, true, now, actions);
             }
         }
     }
@@ -270,22 +269,28 @@ impl Shard {
         }
         self.users.remove(index as usize);
         self.user_index.remove(&user);
-        let grace = if hidden { 0 } else { limits::OFFLINE_GRACE_MS };
-        self.offline.push_back((now.mono_ms + grace, user, hidden));
+        if hidden {
+            // Nobody may hear of it, so there is nothing to wait with.
+            self.presence.local_down(user);
+            return;
+        }
+        let until = now.mono_ms + limits::OFFLINE_GRACE_MS;
+        self.in_grace.insert(user, until);
+        self.grace_order.push_back((until, user));
     }
 
     /// Ends the grace of users who did not come back.
     pub(super) fn expire_grace(&mut self, now: Now, actions: &mut Actions) {
-        let mut due: SmallVec<[(UserId, bool); 4]> = SmallVec::new();
-        self.offline.retain(|(at, user, hidden)| {
-            let over = *at <= now.mono_ms;
-            if over {
-                due.push((*user, *hidden));
+        while let Some((until, user)) = self.grace_order.front().copied()
+            && until <= now.mono_ms
+        {
+            self.grace_order.pop_front();
+            // Came back, and maybe left again: that leave has an entry of its own.
+            if self.in_grace.get(&user) != Some(&until) {
+                continue;
             }
-            !over
-        });
-        for (user, hidden) in due {
-            if self.presence.local_down(user) && !hidden {
+            self.in_grace.remove(&user);
+            if self.presence.local_down(user) {
                 announce(user, false, now, actions);
             }
         }

@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
-    socket::{Socket, Upgrade, source_ip},
+    socket::{Socket, Upgrade, next_source_ip},
     wire::{self, Frame},
 };
 
@@ -50,7 +50,7 @@ pub async fn open_all(target: SocketAddr, tokens: &[String]) -> anyhow::Result<V
             let done = tasks.join_next().await.context("invariant: tasks run")?;
             keep(done, &mut sockets)?;
         }
-        tasks.spawn(async move { (i, open(target, Some(source_ip(i)), &token).await) });
+        tasks.spawn(async move { (i, open(target, Some(next_source_ip()), &token).await) });
     }
     while let Some(done) = tasks.join_next().await {
         keep(done, &mut sockets)?;

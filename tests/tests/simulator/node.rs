@@ -201,6 +201,7 @@ impl Node {
             expires_at_ms: EXPIRES_MS,
             issued_at_ms: around.now.wall_ms,
             remote: IpAddr::from([127, 0, 0, 1]),
+            trusted: false,
         };
         let now = self.now(around.now);
         let connection = self.seats[shard].shard.on_connect(principal, now);

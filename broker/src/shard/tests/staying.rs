@@ -4,6 +4,7 @@
 use backplane::{ArchiveError, Revocation, Signal};
 
 use super::*;
+use crate::config::Rate;
 
 #[test]
 fn r6_hello_comes_first_and_once_and_in_time() {
@@ -145,4 +146,55 @@ fn a_late_call_for_a_closed_connection_does_not_hit_its_successor() {
     node.shard.on_disconnect(ada, node.now);
     assert!(node.read(bob).is_empty());
     assert_eq!(node.shard.n_connections(), 1);
+}
+
+#[test]
+fn r41_budgets_hold_for_people_and_not_for_a_load_test() {
+    let mut node = Node::with(|config| {
+        config.other = Rate { per_second: 1, burst: 2 };
+        config.frames = Rate { per_second: 1, burst: 2 };
+    });
+    for (user, trusted) in [(ADA, false), (BOB, true)] {
+        let id = node.connect_from(user, trusted);
+        let ticket = node.hello(id, None);
+        node.answer(ticket, View::default());
+        node.read(id);
+        (0..3).for_each(|_| node.say(id, "{\"type\":\"ping\"}"));
+        let limited = node.read(id).iter().any(|frame| frame["code"] == "rate_limited");
+        (0..3).for_each(|_| node.shard.on_frame(id, node.now, &mut node.actions));
+        let closed = !node.closed().is_empty();
+        assert_eq!((limited, closed), (!trusted, !trusted));
+    }
+}
+
+/// What others hear of a user.
+fn announced(node: &mut Node) -> Vec<(UserId, bool)> {
+    node.take(|action| match action {
+        Action::Announce(change) => Some((change.user, change.online)),
+        _ => None,
+    })
+}
+
+#[test]
+fn who_comes_back_within_the_grace_never_went_and_who_hid_meanwhile_goes() {
+    let mut node = Node::new();
+    let first = node.online(ADA, View::default());
+    assert_eq!(announced(&mut node), [(ADA, true)]);
+    // Twice within one grace: the first leave's time must not end the second one's.
+    node.shard.on_disconnect(first, node.now);
+    node.pass(3_000);
+    let second = node.online(ADA, View::default());
+    node.shard.on_disconnect(second, node.now);
+    node.pass(3_000);
+    assert_eq!(announced(&mut node), []);
+    node.pass(3_000);
+    assert_eq!(announced(&mut node), [(ADA, false)]);
+
+    let third = node.online(ADA, View::default());
+    node.shard.on_disconnect(third, node.now);
+    let flags = UserFlags { hidden: true, ..UserFlags::default() };
+    node.online(ADA, View { flags, ..View::default() });
+    assert_eq!(announced(&mut node), [(ADA, true), (ADA, false)]);
+    node.pass(9_000);
+    assert_eq!(announced(&mut node), []);
 }
