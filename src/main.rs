@@ -15,6 +15,11 @@ use clap::Parser;
 use config::{Cli, Command, Settings};
 use tracing_subscriber::EnvFilter;
 
+/// Sockets come and go in waves: glibc's heap keeps the holes of each (docs/adr/0008-allocator.md).
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     match run(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -15,6 +15,7 @@ use backplane::{Archive, Live, Log, PresenceChange, ring, tail::SharedTail};
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 use protocol::{CloseCode, Pos};
+use smallvec::SmallVec;
 use tokio::{
     net::TcpStream,
     sync::{Notify, Semaphore, mpsc},
@@ -30,6 +31,7 @@ use crate::{
     socket::{Socket, Written},
     tasks::{append::Request, live::Voice},
     websocket::{
+        Decoder,
         decode::{Flow, Input, Limits},
         encode,
     },
@@ -94,6 +96,17 @@ pub(crate) enum Reading {
     More,
     /// It is over.
     Over,
+}
+
+/// What became of the output of one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flushed {
+    /// It is written, or goes on when the socket is writable.
+    Done,
+    /// There may be more.
+    HadItsTurn,
+    /// The socket is dead.
+    Gone,
 }
 
 /// One shard and what belongs to it, on its own thread.
@@ -216,46 +229,77 @@ impl Host {
     pub(crate) async fn flush_loop(self: Rc<Self>) {
         loop {
             self.wake.notified().await;
-            let mut written = 0;
-            while let Some(id) = { self.woken.borrow_mut().pop_front() } {
-                self.flush(id);
-                written += 1;
-                if written % FLUSH_MAX == 0 {
-                    yield_now().await;
+            loop {
+                let ids: SmallVec<[ConnectionId; FLUSH_MAX]> = {
+                    let mut woken = self.woken.borrow_mut();
+                    let count = woken.len().min(FLUSH_MAX);
+                    woken.drain(..count).collect()
+                };
+                if ids.is_empty() {
+                    break;
                 }
+                self.flush(&ids);
+                if self.woken.borrow().is_empty() {
+                    break;
+                }
+                yield_now().await;
             }
         }
     }
 
-    /// Moves output from the outbox to the socket until one of them has enough.
-    pub(crate) fn flush(self: &Rc<Self>, id: ConnectionId) {
-        let Some(socket) = self.socket(id).filter(|socket| !socket.is_blocked()) else { return };
-        for _ in 0..WRITES_MAX {
-            let mut frames = self.taken.take();
-            let bytes = self.step(|shard, now, actions| {
-                shard.take_output(id, WRITE_BYTES, &mut frames, now, actions)
-            });
-            let empty = frames.is_empty();
-            if !empty {
-                self.metrics.frames_out.add(frames.len() as u64);
-                self.metrics.bytes_out.add(bytes as u64);
-                self.around.node.metrics.write_batch_frames.observe(frames.len() as u64);
-            }
-            let written = if empty { Written::All } else { socket.write(frames.drain(..)) };
-            self.taken.replace(frames);
-            match written {
-                Written::All if empty => return,
-                Written::All => {}
-                // Whoever closes it meanwhile writes what waits.
-                Written::Blocked if socket.closing.get() => return,
-                Written::Blocked => {
-                    spawn_local(connection::unblock(Rc::clone(self), socket));
-                    return;
+    /// Moves output from outboxes to sockets until either has enough: one step for all of them, since the clocks of a step
+    /// cost as much as the rest of a short write's way through here.
+    pub(crate) fn flush(self: &Rc<Self>, ids: &[ConnectionId]) {
+        let (mut frames, mut gone) = (self.taken.take(), SmallVec::<[ConnectionId; 4]>::new());
+        self.step(|shard, now, actions| {
+            let sockets = self.sockets.borrow();
+            for id in ids {
+                let Some(socket) = sockets.get(id).filter(|s| !s.is_blocked()) else { continue };
+                let mut take = |frames: &mut Vec<Bytes>| {
+                    shard.take_output(*id, WRITE_BYTES, frames, now, actions)
+                };
+                match self.write_out(socket, &mut frames, &mut take) {
+                    Flushed::Done => {}
+                    Flushed::HadItsTurn => self.wake(*id),
+                    Flushed::Gone => gone.push(*id),
                 }
-                Written::Gone => return self.gone(id, Closed::IoError),
+            }
+        });
+        self.taken.replace(frames);
+        gone.into_iter().for_each(|id| self.gone(id, Closed::IoError));
+    }
+
+    fn write_out(
+        self: &Rc<Self>,
+        socket: &Rc<Socket>,
+        frames: &mut Vec<Bytes>,
+        take: &mut impl FnMut(&mut Vec<Bytes>) -> usize,
+    ) -> Flushed {
+        for _ in 0..WRITES_MAX {
+            frames.clear();
+            let bytes = take(frames);
+            if frames.is_empty() {
+                return Flushed::Done;
+            }
+            self.metrics.frames_out.add(frames.len() as u64);
+            self.metrics.bytes_out.add(bytes as u64);
+            self.around.node.metrics.write_batch_frames.observe(frames.len() as u64);
+            match socket.write(frames) {
+                // Less than asked for was all that there was.
+                Written::All if bytes < WRITE_BYTES => return Flushed::Done,
+                Written::All => {}
+                Written::Blocked => {
+                    // Whoever closes it meanwhile writes what waits.
+                    if !socket.closing.get() {
+                        let (host, socket) = (Rc::clone(self), Rc::clone(socket));
+                        spawn_local(connection::unblock(host, socket));
+                    }
+                    return Flushed::Done;
+                }
+                Written::Gone => return Flushed::Gone,
             }
         }
-        self.wake(id);
+        Flushed::HadItsTurn
     }
 
     /// Takes a new socket.
@@ -311,7 +355,9 @@ impl Host {
         self.metrics.bytes_in.add(bytes.len() as u64);
         let fed = self.step(|shard, now, actions| {
             shard.on_bytes_received(id, now);
-            let mut decoder = socket.decoder.borrow_mut();
+            let mut kept = socket.decoder.borrow_mut();
+            let mut fresh = Decoder::default();
+            let decoder = kept.as_deref_mut().unwrap_or(&mut fresh);
             let fed = decoder.feed(bytes, now.mono_ms, &Limits::PRODUCT, |input| {
                 frames += 1;
                 shard.on_frame(id, now, actions);
@@ -333,7 +379,10 @@ impl Host {
                 }
                 Flow::Continue
             });
-            if decoder.is_open() {
+            if !decoder.is_open() {
+                *kept = None;
+            } else if kept.is_none() {
+                *kept = Some(Box::new(fresh));
                 self.assembling.borrow_mut().insert(id);
             }
             fed
@@ -475,10 +524,11 @@ impl Host {
         self.assembling.borrow_mut().retain(|id| {
             let Some(socket) = self.socket(*id) else { return false };
             let decoder = socket.decoder.borrow();
+            let Some(decoder) = decoder.as_deref() else { return false };
             if let Err(code) = decoder.in_time(now, &Limits::PRODUCT) {
                 late.push((*id, code));
             }
-            decoder.is_open()
+            true
         });
         late.into_iter().for_each(|(id, code)| self.close(id, code));
     }

@@ -41,7 +41,8 @@ struct Pending {
 pub(crate) struct Socket {
     pub(crate) id: ConnectionId,
     pub(crate) stream: TcpStream,
-    pub(crate) decoder: RefCell<Decoder>,
+    /// In the middle of a message; else there is nothing to keep.
+    pub(crate) decoder: RefCell<Option<Box<Decoder>>>,
     /// The connection is over: only the farewell may touch the stream.
     pub(crate) closing: Cell<bool>,
     pending: RefCell<Option<Box<Pending>>>,
@@ -79,11 +80,43 @@ impl Socket {
         self.pending.borrow().is_some()
     }
 
-    /// Writes frames behind what waits already. What does not fit is kept: the caller bounds it by not calling while
-    /// [`Self::is_blocked`], except with a close frame.
-    pub(crate) fn write(&self, frames: impl IntoIterator<Item = Bytes>) -> Written {
+    /// Writes frames behind what waits already, and empties `frames`. What does not fit is kept: the caller bounds it by
+    /// not calling while [`Self::is_blocked`], except with a close frame.
+    pub(crate) fn write(&self, frames: &mut Vec<Bytes>) -> Written {
+        if self.is_blocked() {
+            self.keep(frames.drain(..));
+            return self.write_pending();
+        }
+        let mut done = 0;
+        while done < frames.len() {
+            match self.write_some(frames[done..].iter()) {
+                Ok(0) => return Written::Gone,
+                Ok(written) => done += advance(&mut frames[done..], written),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.keep(frames.drain(done..));
+                    frames.clear();
+                    return Written::Blocked;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Written::Gone,
+            }
+        }
+        frames.clear();
+        Written::All
+    }
+
+    fn keep(&self, frames: impl Iterator<Item = Bytes>) {
         self.pending.borrow_mut().get_or_insert_default().frames.extend(frames);
-        self.write_pending()
+    }
+
+    /// One system call: a plain one for a single frame, which is cheaper than a vectored one.
+    fn write_some<'a>(&self, mut frames: impl Iterator<Item = &'a Bytes>) -> io::Result<usize> {
+        let first = frames.next().map_or(&[][..], |frame| frame);
+        let Some(second) = frames.next() else { return self.stream.try_write(first) };
+        let mut slices: SmallVec<[IoSlice<'_>; SLICES_MAX]> = SmallVec::new();
+        slices.extend([IoSlice::new(first), IoSlice::new(second)]);
+        slices.extend(frames.take(SLICES_MAX - 2).map(|frame| IoSlice::new(frame)));
+        self.stream.try_write_vectored(&slices)
     }
 
     /// Answers a ping, now or when the socket takes bytes again. One answer waits at most.
@@ -111,13 +144,13 @@ impl Socket {
                 };
                 pending.frames.push_back(pong);
             }
-            let slices: SmallVec<[IoSlice<'_>; SLICES_MAX]> =
-                pending.frames.iter().take(SLICES_MAX).map(|frame| IoSlice::new(frame)).collect();
-            let result = self.stream.try_write_vectored(&slices);
-            drop(slices);
+            let result = self.write_some(pending.frames.iter());
             match result {
                 Ok(0) => return Written::Gone,
-                Ok(written) => advance(&mut pending.frames, written),
+                Ok(written) => {
+                    let done = advance(pending.frames.make_contiguous(), written);
+                    pending.frames.drain(..done);
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Written::Blocked,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return Written::Gone,
@@ -133,15 +166,16 @@ impl Socket {
     }
 }
 
-fn advance(frames: &mut VecDeque<Bytes>, mut written: usize) {
-    while let Some(front) = frames.front_mut() {
-        if written < front.len() {
-            front.advance(written);
-            return;
+/// Passes over what was written. Returns how many frames are written whole; the next one has lost its written part.
+fn advance(frames: &mut [Bytes], mut written: usize) -> usize {
+    for (done, frame) in frames.iter_mut().enumerate() {
+        if written < frame.len() {
+            frame.advance(written);
+            return done;
         }
-        written -= front.len();
-        frames.pop_front();
+        written -= frame.len();
     }
+    frames.len()
 }
 
 #[cfg(test)]
@@ -150,10 +184,9 @@ mod tests {
 
     #[test]
     fn a_partial_write_keeps_the_rest_of_its_frame() {
-        let mut frames: VecDeque<Bytes> = ["abc", "de", "f"].map(Bytes::from).into();
-        advance(&mut frames, 4);
-        assert_eq!(frames, ["e", "f"].map(Bytes::from));
-        advance(&mut frames, 2);
-        assert!(frames.is_empty());
+        let mut frames = ["abc", "de", "f"].map(Bytes::from);
+        assert_eq!(advance(&mut frames, 4), 1);
+        assert_eq!(frames[1..], ["e", "f"].map(Bytes::from));
+        assert_eq!(advance(&mut frames[1..], 2), 2);
     }
 }

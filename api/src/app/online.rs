@@ -11,6 +11,7 @@ use std::{
 
 use backplane::{Live, NodeId, Signal, live::NodePresence};
 use protocol::{UserId, event::UserChange};
+use smallvec::SmallVec;
 use tokio::time::MissedTickBehavior;
 
 use super::{
@@ -28,13 +29,15 @@ const RESYNC_EVERY: Duration = Duration::from_secs(10);
 /// Names asked from the store in one call.
 const NAMES_CHUNK: usize = 500;
 
-/// Key of a person in the list: display name in lower case, then id.
-type Place = (String, UserId);
+/// Key of a person in the list: display name in lower case, then id. The name is shared with the way back.
+type Place = (Arc<str>, UserId);
+
+/// Which nodes say since when that somebody is online: one, for nearly everybody.
+type Sources = SmallVec<[(NodeId, u64); 1]>;
 
 #[derive(Debug, Default)]
 struct State {
-    /// Who says since when that somebody is online.
-    nodes: HashMap<UserId, HashMap<NodeId, u64>>,
+    nodes: HashMap<UserId, Sources>,
     versions: HashMap<NodeId, u64>,
     /// People with names, in the order of the list.
     list: BTreeMap<Place, UserCard>,
@@ -48,9 +51,12 @@ pub struct OnlineIndex(Arc<RwLock<State>>);
 impl State {
     fn set(&mut self, node: NodeId, user: UserId, online: bool, as_of: u64) {
         if online {
-            self.nodes.entry(user).or_default().entry(node).or_insert(as_of);
+            let nodes = self.nodes.entry(user).or_default();
+            if !nodes.iter().any(|(known, _)| *known == node) {
+                nodes.push((node, as_of));
+            }
         } else if let Some(nodes) = self.nodes.get_mut(&user) {
-            nodes.remove(&node);
+            nodes.retain(|(known, _)| *known != node);
             if nodes.is_empty() {
                 self.nodes.remove(&user);
                 self.forget(user);
@@ -67,18 +73,18 @@ impl State {
     fn name(&mut self, card: UserCard) {
         self.forget(card.id);
         if self.nodes.contains_key(&card.id) {
-            let place = (card.display_name.to_lowercase(), card.id);
+            let place: Place = (card.display_name.to_lowercase().into(), card.id);
             self.places.insert(card.id, place.clone());
             self.list.insert(place, card);
         }
     }
 
     fn reset(&mut self, nodes: Vec<NodePresence>) {
-        let mut online: HashMap<UserId, HashMap<NodeId, u64>> = HashMap::new();
+        let mut online: HashMap<UserId, Sources> = HashMap::with_capacity(self.nodes.len());
         self.versions = nodes.iter().map(|node| (node.node, node.version)).collect();
         for node in nodes {
             for (user, as_of) in node.users {
-                online.entry(user).or_default().insert(node.node, as_of);
+                online.entry(user).or_default().push((node.node, as_of));
             }
         }
         let gone: Vec<UserId> =
@@ -143,8 +149,11 @@ impl OnlineIndex {
                 continue;
             }
             if list.users.len() < limit {
-                let since = state.nodes.get(&card.id).and_then(|nodes| nodes.values().min());
-                let since = since.copied().unwrap_or_default();
+                let since = state
+                    .nodes
+                    .get(&card.id)
+                    .and_then(|nodes| nodes.iter().map(|(_, as_of)| *as_of).min());
+                let since = since.unwrap_or_default();
                 list.users.push(OnlineUser { card: card.clone(), since });
                 last = Some(place);
             } else if list.next.is_none() {
@@ -157,7 +166,7 @@ impl OnlineIndex {
 
 fn parse_place(text: &str) -> Option<Place> {
     let (id, name) = text.split_at_checked(16)?;
-    Some((name.to_owned(), id.parse().ok()?))
+    Some((name.into(), id.parse().ok()?))
 }
 
 impl App {

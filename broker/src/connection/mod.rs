@@ -5,7 +5,7 @@
 
 pub(crate) mod lookup;
 
-use std::{net::Shutdown, rc::Rc, time::Duration};
+use std::{future::poll_fn, net::Shutdown, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use tokio::{
@@ -28,7 +28,8 @@ pub(crate) async fn read_loop(host: Rc<Host>, socket: Rc<Socket>) {
         if socket.closing.get() {
             return;
         }
-        if socket.stream.readable().await.is_err() {
+        // Not `readable()`: its wait list is part of every idle connection's task, the slot for one reader is there anyway.
+        if poll_fn(|context| socket.stream.poll_read_ready(context)).await.is_err() {
             return host.gone(socket.id, Closed::IoError);
         }
         match host.read(&socket) {
@@ -47,7 +48,7 @@ pub(crate) async fn unblock(host: Rc<Host>, socket: Rc<Socket>) {
             return;
         }
         match writable.map(|()| socket.write_pending()) {
-            Ok(Written::All) => return host.flush(socket.id),
+            Ok(Written::All) => return host.flush(&[socket.id]),
             Ok(Written::Blocked) => {}
             Ok(Written::Gone) | Err(_) => return host.gone(socket.id, Closed::IoError),
         }
@@ -56,10 +57,10 @@ pub(crate) async fn unblock(host: Rc<Host>, socket: Rc<Socket>) {
 
 /// Writes the last frames, says that there are no more, and waits for the client to go: closing with unread bytes would
 /// reset the connection, and the close frame would be lost on its way.
-pub(crate) async fn farewell(socket: Rc<Socket>, frames: Vec<Bytes>) {
+pub(crate) async fn farewell(socket: Rc<Socket>, mut frames: Vec<Bytes>) {
     let deadline = Instant::now() + FAREWELL;
     socket.forget_pong();
-    let mut written = socket.write(frames);
+    let mut written = socket.write(&mut frames);
     while written == Written::Blocked {
         written = match timeout_at(deadline, socket.stream.writable()).await {
             Ok(Ok(())) => socket.write_pending(),

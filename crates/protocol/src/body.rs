@@ -221,7 +221,11 @@ pub fn check_text(text: &str, required: bool) -> Result<(), ErrorCode> {
 
 /// The canonical JSON of a body: what is stored, hashed and relayed.
 pub fn canonical<T: Serialize>(body: &T) -> Vec<u8> {
-    serde_json::to_vec(body).expect("invariant: bodies are plain structs with string keys")
+    let mut json =
+        serde_json::to_vec(body).expect("invariant: bodies are plain structs with string keys");
+    // It stays in memory for as long as resumes may ask for it; the writer grows by doubling.
+    json.shrink_to_fit();
+    json
 }
 
 /// The hash that tells a re-send from another message under the same key: FNV-1a, 64 bits, over the canonical body.
