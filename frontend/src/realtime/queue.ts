@@ -73,13 +73,15 @@ export class Queue {
     const own = this.items.filter((i) => i.producer === item.producer && i.no >= expected);
     const wanted = own.find((i) => i.no === expected);
     // Should the refused one be stored after all, this one may be, too: only its own key is safe, and that is shut now.
-    if (wanted?.failed?.maybe && this.doubt.has(item.id)) return wanted.failed;
+    const shut = wanted?.failed?.maybe && this.doubt.has(item.id);
+    // Its place is lost: the log would have known it.
+    if (!wanted || wanted.failed) item.ack = null;
+    if (shut) return wanted.failed;
     this.due.add(item.id);
     if (wanted && !wanted.failed) {
       for (const later of own) if (!later.failed) this.due.add(later.id);
     } else {
       // What had that number is refused, or was stored and is gone: nobody sends it again.
-      item.ack = null;
       this.leave(item.producer, expected, !wanted?.failed?.maybe);
     }
     return null;
