@@ -22,13 +22,16 @@ const HELD_MAX: usize = 4_096;
 /// A publish that is not safe yet.
 #[derive(Debug, Clone)]
 struct Pending {
+    producer: Producer,
     no: u64,
     text: String,
     /// Index in the log's publishes.
     record: usize,
     /// On this connection, without an answer.
     in_flight: bool,
-    /// An attempt ended without an answer: it may be stored.
+    /// The newest epoch that was known when it was sent last.
+    sent_in: u32,
+    /// An attempt ended without an answer: it may be stored under its present key, now or later.
     maybe: bool,
     acked: Option<(u32, u64)>,
     /// Has an ack, and is sent again all the same: whether the ack still holds, or who tells of `persisted`, is open.
@@ -43,26 +46,79 @@ struct Place {
     seq: u64,
     /// Seen above a gap.
     held: BTreeMap<u64, Delivery>,
+    /// The newest epoch that anything told of.
+    newest: u32,
+    /// For what is made next; none: the device's own.
+    producer: Option<Producer>,
     next_no: u64,
     pendings: VecDeque<Pending>,
-    /// The lowest `no` that a final refusal has freed. Later pendings move down to it when nothing is in flight any more:
-    /// an answer names only its `no`, and must not meet another pending under it.
-    freed: Option<u64>,
+    /// Producers that pendings have to leave once no answer is due: an answer names its key alone.
+    leaving: BTreeMap<Producer, Leaving>,
+    /// Refused, and yet these keys may be stored: an earlier attempt had no answer.
+    refused_in_doubt: BTreeSet<(Producer, u64)>,
+}
+
+/// From which `no` on pendings leave their producer (R14).
+#[derive(Debug, Clone, Copy)]
+struct Leaving {
+    /// Those of which every attempt was answered.
+    from: u64,
+    /// All others as well: nothing at or above it can be stored, whatever is under way.
+    closed: u64,
+}
+
+/// Makes producers after the first one.
+#[derive(Debug)]
+struct Producers {
+    first: Producer,
+    made: u64,
+}
+
+impl Producers {
+    /// Not random, so that a run from a seed stays one: a mix of the first one and a count.
+    fn next(&mut self) -> Producer {
+        self.made += 1;
+        let step = self.first.0.wrapping_add(self.made.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mixed = (step ^ step >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        Producer(mixed ^ mixed >> 31)
+    }
+}
+
+impl Pending {
+    /// To be sent on this connection.
+    fn waits(&self) -> bool {
+        (self.acked.is_none() || self.again) && !self.in_flight
+    }
 }
 
 impl Place {
-    /// Whether it may send now.
-    fn renumber(&mut self) -> bool {
-        let Some(freed) = self.freed else { return true };
+    fn leave(&mut self, producer: Producer, from: u64, closed: bool) {
+        let leaving = self.leaving.entry(producer).or_insert(Leaving { from, closed: u64::MAX });
+        leaving.from = leaving.from.min(from);
+        if closed {
+            leaving.closed = leaving.closed.min(from);
+        }
+    }
+
+    /// Gives new keys to what has to leave its producer. False: answers are due, nothing may be sent.
+    fn move_on(&mut self, producers: &mut Producers) -> bool {
+        if self.leaving.is_empty() {
+            return true;
+        }
         if self.pendings.iter().any(|pending| pending.in_flight) {
             return false;
         }
-        self.next_no = freed - 1;
-        for later in self.pendings.iter_mut().filter(|pending| pending.no > freed) {
-            self.next_no += 1;
-            later.no = self.next_no;
+        for (old, Leaving { from, closed }) in std::mem::take(&mut self.leaving) {
+            let (next, mut no) = (producers.next(), 0);
+            let later = self.pendings.iter_mut().filter(|p| p.producer == old && p.no >= from);
+            for pending in later.filter(|p| p.acked.is_none() && (p.no >= closed || !p.maybe)) {
+                no += 1;
+                (pending.producer, pending.no, pending.maybe) = (next, no, false);
+            }
+            if self.producer.unwrap_or(producers.first) == old {
+                (self.producer, self.next_no) = (Some(next), no);
+            }
         }
-        self.freed = None;
         true
     }
 }
@@ -81,7 +137,7 @@ pub enum Todo {
 /// A device that stays: it survives its connections.
 #[derive(Debug)]
 pub struct Session {
-    producer: Producer,
+    producers: Producers,
     places: HashMap<ConversationId, Place>,
     /// Newest `at`.
     pub token: Option<String>,
@@ -110,7 +166,7 @@ impl Session {
     /// A device that follows nothing yet.
     pub fn new(process: String, producer: Producer) -> Self {
         Self {
-            producer,
+            producers: Producers { first: producer, made: 0 },
             places: HashMap::new(),
             token: None,
             live: false,
@@ -128,7 +184,12 @@ impl Session {
 
     /// Follows a conversation from a position on.
     pub fn follow(&mut self, conversation: ConversationId, epoch: u32, seq: u64) {
-        self.places.entry(conversation).or_insert(Place { epoch, seq, ..Place::default() });
+        self.places.entry(conversation).or_insert(Place {
+            epoch,
+            newest: epoch,
+            seq,
+            ..Place::default()
+        });
     }
 
     /// The position in a conversation.
@@ -168,21 +229,26 @@ impl Session {
         out: &mut Vec<String>,
     ) {
         self.k += 1;
-        let id = MessageId { maker: self.producer.0, k: self.k };
+        let id = MessageId { maker: self.producers.first.0, k: self.k };
         let text = Stamp { id, intended_ns }.text(bytes);
         let place = self.places.entry(conversation).or_default();
-        let sends = place.renumber();
+        let ready = place.move_on(&mut self.producers);
         place.next_no += 1;
         let record = self.log.publishes.len();
-        let no = place.next_no;
+        let (producer, no) = (place.producer.unwrap_or(self.producers.first), place.next_no);
+        // Behind what waits it waits, too, and behind what is under way under another producer.
+        let before = |p: &Pending| p.waits() || p.in_flight && p.producer != producer;
+        let sends = ready && !place.pendings.iter().any(before);
         if sends {
-            out.push(wire::publish(conversation, self.producer, no, &text));
+            out.push(wire::publish(conversation, producer, no, &text));
         }
         place.pendings.push_back(Pending {
+            producer,
             no,
             text,
             record,
             in_flight: sends,
+            sent_in: place.newest,
             maybe: false,
             acked: None,
             again: false,
@@ -207,18 +273,36 @@ impl Session {
     pub fn resend(&mut self, after_welcome: bool, out: &mut Vec<String>) {
         self.resend_at_ns = None;
         for (&conversation, place) in &mut self.places {
-            if !place.renumber() {
+            if !place.move_on(&mut self.producers) {
                 continue;
             }
             let newest_acked = place.pendings.iter().rposition(|p| p.acked.is_some());
+            let mut under_way = None;
             for (i, pending) in place.pendings.iter_mut().enumerate() {
+                let producer = pending.producer;
                 pending.again |= after_welcome && newest_acked == Some(i);
-                if (pending.acked.is_none() || pending.again) && !pending.in_flight {
-                    out.push(wire::publish(conversation, self.producer, pending.no, &pending.text));
-                    pending.in_flight = true;
+                if pending.waits() {
+                    // One producer is pipelined; another one could overtake it.
+                    if under_way.is_some_and(|before| before != producer) {
+                        break;
+                    }
+                    out.push(wire::publish(conversation, producer, pending.no, &pending.text));
+                    (pending.in_flight, pending.sent_in) = (true, place.newest);
                     self.in_flight += 1;
                 }
+                if pending.in_flight {
+                    under_way = Some(producer);
+                }
             }
+        }
+    }
+
+    /// Once nothing is in flight any more, what waited for that is sent.
+    fn wake(&mut self, conversation: Option<ConversationId>, now_ns: u64) {
+        let Some(place) = conversation.and_then(|c| self.places.get(&c)) else { return };
+        let idle = !place.pendings.iter().any(|pending| pending.in_flight);
+        if idle && place.pendings.iter().any(Pending::waits) {
+            self.resend_at_ns.get_or_insert(now_ns);
         }
     }
 
@@ -250,19 +334,18 @@ impl Session {
     }
 
     fn note_latency(&mut self, frame: &Frame<'_>, now_ns: u64) {
-        let own = frame.producer == Some(self.producer);
-        if let Some(latencies) = self.latencies.as_mut().filter(|_| !own && frame.kind == "message")
+        if let Some(latencies) = self.latencies.as_mut().filter(|_| frame.kind == "message")
             && let Some(stamp) = Stamp::parse(frame.text())
+            && stamp.id.maker != self.producers.first.0
         {
             latencies.push(now_ns.saturating_sub(stamp.intended_ns));
         }
     }
 
     fn pending(&mut self, frame: &Frame<'_>) -> Option<(&mut Pending, &mut Publish)> {
-        let own = frame.producer == Some(self.producer);
-        let place = self.places.get_mut(&frame.conversation?).filter(|_| own)?;
-        let no = frame.no?;
-        let pending = place.pendings.iter_mut().find(|p| p.no == no)?;
+        let place = self.places.get_mut(&frame.conversation?)?;
+        let key = (frame.producer?, frame.no?);
+        let pending = place.pendings.iter_mut().find(|p| (p.producer, p.no) == key)?;
         if pending.in_flight {
             pending.in_flight = false;
             self.in_flight -= 1;
@@ -273,16 +356,26 @@ impl Session {
 
     fn on_ack(&mut self, frame: &Frame<'_>, now_ns: u64) {
         let (epoch, seq) = (frame.epoch, frame.seq);
+        let place = frame.conversation.and_then(|c| self.places.get(&c));
+        let newest = place.map_or(0, |place| place.newest);
         let Some((pending, publish)) = self.pending(frame) else { return };
-        pending.again = false;
+        // An answer to what was sent in an earlier epoch says nothing of this one.
+        pending.again = epoch.max(pending.sent_in) < newest;
+        pending.maybe = false;
+        let late = pending.again;
         let again = pending.acked.replace((epoch, seq));
         // An ack of the same publish with another place is a divergence: the later one is judged.
         if again != Some((epoch, seq)) {
+            let first = !matches!(publish.outcome, Outcome::Ok { .. });
             publish.outcome = Outcome::Ok { epoch, seq, at_ns: now_ns };
-            self.acked += u64::from(again.is_none());
+            self.acked += u64::from(first);
             self.last_ack = frame.conversation.map(|c| (c, seq));
             self.enter_epoch(frame.conversation, epoch);
         }
+        if late {
+            self.resend_at_ns.get_or_insert(now_ns);
+        }
+        self.wake(frame.conversation, now_ns);
     }
 
     fn on_error(&mut self, frame: &Frame<'_>, now_ns: u64) {
@@ -298,26 +391,46 @@ impl Session {
             }
             self.drop_refused(frame);
         } else if code == Some(&ErrorCode::OutOfOrder) {
-            self.doubt(frame.conversation, |pending| frame.expected <= Some(pending.no));
-            let place = frame.conversation.and_then(|c| self.places.get_mut(&c));
-            if let (Some(place), Some(expected)) = (place, frame.expected)
-                && place.pendings.front().is_some_and(|first| first.no > expected)
-            {
-                // What had that number is gone from the log, and not pending any more.
-                place.freed = Some(expected);
-            }
+            self.on_gap(frame);
         }
         let at = now_ns + wait * 1_000_000;
         self.resend_at_ns = Some(self.resend_at_ns.map_or(at, |before| before.max(at)));
     }
 
-    /// R14: a final refusal frees its `no`. `reused` does not.
+    /// The log wants an earlier `no` first (R13).
+    fn on_gap(&mut self, frame: &Frame<'_>) {
+        let place = frame.conversation.and_then(|c| self.places.get_mut(&c));
+        let (Some(place), Some(producer), Some(no)) = (place, frame.producer, frame.no) else {
+            return;
+        };
+        let Some(expected) = frame.expected else { return };
+        let is = |p: &Pending, no| (p.producer, p.no) == (producer, no);
+        if place.pendings.iter().any(|p| is(p, expected)) {
+            let later = |p: &Pending| p.producer == producer && p.no >= expected;
+            return self.doubt(frame.conversation, later);
+        }
+        let Some(at) = place.pendings.iter().position(|p| is(p, no)) else { return };
+        let in_doubt = place.refused_in_doubt.contains(&(producer, expected));
+        if in_doubt && place.pendings[at].maybe && place.pendings[at].acked.is_none() {
+            // Should the refused one be stored after all, this one may be, too: it must not go out under another key.
+            place.pendings.remove(at);
+            place.refused_in_doubt.insert((producer, no));
+            return;
+        }
+        // What had that number is refused, or gone from the log and not pending any more: nobody sends it again.
+        place.pendings[at].acked = None;
+        place.leave(producer, expected, !in_doubt);
+    }
+
+    /// R14: nothing behind a final refusal can be stored under its producer. `reused` is none.
     fn drop_refused(&mut self, frame: &Frame<'_>) {
         let reused = frame.code == ErrorCode::Reused.as_str();
         let place = frame.conversation.and_then(|c| self.places.get_mut(&c));
-        let Some(place) = place else { return };
-        let Some(at) = place.pendings.iter().position(|p| Some(p.no) == frame.no) else { return };
-        let Some(refused) = place.pendings.remove(at) else { return };
+        let (Some(place), Some(producer), Some(no)) = (place, frame.producer, frame.no) else {
+            return;
+        };
+        let at = place.pendings.iter().position(|p| (p.producer, p.no) == (producer, no));
+        let Some(refused) = at.and_then(|at| place.pendings.remove(at)) else { return };
         if refused.acked.is_some() {
             // Stored all the same: its `no` is used, and that of the earlier ones. Nobody tells one who may not write there
             // any more when they are safe.
@@ -327,7 +440,10 @@ impl Session {
                 pending.acked.is_none()
             });
         } else if !reused {
-            place.freed = Some(place.freed.map_or(refused.no, |freed| freed.min(refused.no)));
+            if refused.maybe {
+                place.refused_in_doubt.insert((producer, no));
+            }
+            place.leave(producer, no + 1, !refused.maybe);
         }
     }
 
@@ -341,6 +457,11 @@ impl Session {
 
     /// What an earlier epoch acked is sent again.
     fn enter_epoch(&mut self, conversation: Option<ConversationId>, epoch: u32) {
+        if let Some(place) =
+            conversation.and_then(|conversation| self.places.get_mut(&conversation))
+        {
+            place.newest = place.newest.max(epoch);
+        }
         let earlier = |pending: &Pending| pending.acked.is_some_and(|(acked, _)| acked < epoch);
         self.doubt(conversation, earlier);
         self.resend_at_ns.get_or_insert(0);
@@ -409,116 +530,4 @@ fn apply(log: &mut Log, conversation: ConversationId, place: &mut Place, mut del
 }
 
 #[cfg(test)]
-mod tests {
-    use protocol::UserId;
-
-    use super::*;
-
-    fn conversation() -> ConversationId {
-        ConversationId::direct(UserId(1), UserId(2))
-    }
-
-    fn session() -> Session {
-        let mut session = Session::new("d".into(), Producer(7));
-        session.follow(conversation(), 1, 0);
-        session
-    }
-
-    fn frame(session: &mut Session, text: &str) -> Todo {
-        session.on_frame(&Frame::scan(text).unwrap(), 1_000)
-    }
-
-    fn event(session: &mut Session, seq: u64) {
-        let c = conversation();
-        let text = format!(
-            r#"{{"type":"created","conversation":"{c}","epoch":1,"seq":{seq},"at":"1-{seq}"}}"#
-        );
-        frame(session, &text);
-    }
-
-    fn seqs(session: &Session) -> Vec<u64> {
-        session.log.deliveries[&conversation()].iter().map(|d| d.seq).collect()
-    }
-
-    fn answer(session: &mut Session, kind: &str, no: u64, rest: &str) {
-        let (c, p) = (conversation(), Producer(7));
-        let head = format!(r#""conversation":"{c}","producer":"{p}","no":{no}"#);
-        frame(session, &format!(r#"{{"type":"{kind}",{head},{rest}}}"#));
-    }
-
-    #[test]
-    fn r22_events_are_applied_once_in_order_and_gaps_wait_for_their_fetch() {
-        let mut session = session();
-        for seq in [1, 2, 2, 1, 5, 4] {
-            event(&mut session, seq);
-        }
-        assert_eq!(seqs(&session), [1, 2]);
-        assert!(session.gaps.contains(&conversation()));
-        let slot = Slot::HoleTo(3);
-        session.on_slot(conversation(), Delivery { epoch: 1, seq: 2, slot });
-        assert_eq!(seqs(&session), [1, 2, 3, 4, 5]);
-        assert!(session.gaps.is_empty());
-        assert_eq!(session.token.as_deref(), Some("1-4"));
-    }
-
-    #[test]
-    fn r16_an_ack_moves_no_position_and_the_event_behind_it_does() {
-        let (mut session, mut out) = (session(), Vec::new());
-        session.publish(conversation(), 60, 0, 0, &mut out);
-        answer(&mut session, "ack", 1, r#""epoch":1,"seq":2"#);
-        assert_eq!(session.position(conversation()), 0);
-        event(&mut session, 1);
-        event(&mut session, 2);
-        assert_eq!(session.position(conversation()), 2);
-    }
-
-    #[test]
-    fn a_pending_lives_until_it_is_persisted_and_is_sent_again_after_a_loss() {
-        let (mut session, mut out) = (session(), Vec::new());
-        for _ in 0..3 {
-            session.publish(conversation(), 60, 0, 0, &mut out);
-        }
-        answer(&mut session, "ack", 1, r#""epoch":1,"seq":2"#);
-        answer(&mut session, "ack", 2, r#""epoch":1,"seq":3"#);
-        assert_eq!((session.unsettled(), session.unacked(), session.in_flight), (3, 1, 1));
-        session.disconnected();
-        let first = std::mem::take(&mut out);
-        session.resend(true, &mut out);
-        assert_eq!(out, first[1..], "the newest acked one and all without an ack");
-        let c = conversation();
-        frame(
-            &mut session,
-            &format!(r#"{{"type":"persisted","conversation":"{c}","epoch":1,"seq":2}}"#),
-        );
-        assert_eq!(session.unsettled(), 2);
-    }
-
-    #[test]
-    fn r14_a_final_refusal_frees_its_number() {
-        let (mut session, mut out) = (session(), Vec::new());
-        for _ in 0..3 {
-            session.publish(conversation(), 60, 0, 0, &mut out);
-        }
-        answer(&mut session, "error", 1, r#""code":"forbidden","message":"""#);
-        out.clear();
-        session.resend(false, &mut out);
-        assert!(out.is_empty(), "the answers to 2 and 3 are still to come under these numbers");
-        for no in 2..=3 {
-            answer(&mut session, "error", no, r#""code":"out_of_order","message":"","expected":1"#);
-        }
-        session.resend(false, &mut out);
-        assert_eq!(out.len(), 2);
-        assert!(out[0].contains(r#""no":1,"#) && out[1].contains(r#""no":2,"#));
-        assert_eq!(session.log.publishes[0].outcome, Outcome::Fail);
-    }
-
-    #[test]
-    fn a_refusal_after_a_lost_answer_stays_unknown() {
-        let (mut session, mut out) = (session(), Vec::new());
-        session.publish(conversation(), 60, 0, 0, &mut out);
-        session.disconnected();
-        session.resend(true, &mut out);
-        answer(&mut session, "error", 1, r#""code":"forbidden","message":"""#);
-        assert_eq!(session.log.publishes[0].outcome, Outcome::Info);
-    }
-}
+mod tests;

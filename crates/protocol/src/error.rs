@@ -11,7 +11,7 @@ pub enum Retry {
     Later,
     /// Nobody knows yet. Keep the pending and send the same command again: it appears once at most.
     Unknown,
-    /// The answer stays the same. A refused publish frees its `no`: later pendings are renumbered.
+    /// The answer stays the same. What comes after a refused publish goes on under a new producer (R14).
     Never,
 }
 

@@ -168,8 +168,7 @@ class Client implements ChatClient {
 
   typed(conversation: ConversationId): void {
     if (!this.#session.connected || !this.#typing.typed(conversation)) return;
-    const no = this.#pendings.lastNo(conversation);
-    this.#session.send({ type: 'typing', conversation, producer: this.#pendings.producer, no });
+    this.#session.send({ type: 'typing', conversation, ...this.#pendings.lastKey(conversation) });
   }
 
   markRead(conversation: ConversationId, seq: number): void {

@@ -24,7 +24,8 @@ export function statusOf(seq: number, receipts: ReceiptsView): OwnStatus {
 }
 
 function pendingStatus(pending: Pending): OwnStatus {
-  if (pending.failed) return { state: 'failed', ...pending.failed };
+  const { failed } = pending;
+  if (failed) return { state: 'failed', code: failed.code, message: failed.message };
   return { state: pending.ack ? 'sent' : 'sending' };
 }
 
@@ -54,9 +55,8 @@ export function entryList(
   }
   const covered = items.at(-1)?.seq ?? 0;
   for (const pending of own.pendings) {
-    const { id, producer, no, ts, body, ack, failed } = pending;
-    // A freed number belongs to the next message: a failed one is named by its handle.
-    const key = failed ? `failed:${id}` : keyOf({ from: own.me, producer, no });
+    const { id, producer, no, ts, body, ack } = pending;
+    const key = keyOf({ from: own.me, producer, no });
     const shown = entries.has(key) || (ack !== null && (sources.has(ack.seq) || ack.seq < covered));
     if (shown) continue;
     keep(key, {

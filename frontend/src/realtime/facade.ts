@@ -35,7 +35,7 @@ export type OwnStatus =
   | { state: 'read' }
   | { state: 'failed'; code: string; message: string };
 
-/** A message as the timeline shows it. `key` stays the same from local echo to stored message. */
+/** A message as the timeline shows it. `key` stays the same from the last local echo to the stored message. */
 export type MessageEntry = MessageItem & { key: string; status: OwnStatus | null };
 export type SystemEntry = SystemItem & { key: string };
 /** An own message whose event has not come yet. `id` is the handle for `retry` and `discard`. */

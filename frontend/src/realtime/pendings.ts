@@ -3,7 +3,8 @@
  *
  * Owns: every pending of this tab and of the dead tabs it adopted. Never does: draw, or touch a socket directly.
  * Talks to: session (through `Send`), storage, locks. Start reading at: `add`, `#pump`, `#answered`.
- * Source: PROTOCOL.md §4. Safety: a message keeps its key (producer, no) until the server has said that the key is free.
+ * Source: PROTOCOL.md §4, docs/adr/0006. Safety: a message gets another key (producer, no) only when it is certain that it
+ * is not, and never will be, stored under the one it has.
  */
 import { retryOf } from './codes';
 import { type Clock, type Locks, newProducer } from './ports';
@@ -26,7 +27,7 @@ const WINDOW = 16;
 const IN_FLIGHT_MAX = 48;
 const RETRY_BASE_MS = 500;
 const RETRY_MAX_MS = 30_000;
-const LOCK = (user: string, producer: Producer) => `webchat-producer-${user}-${producer}`;
+const LOCK = (user: string, tab: Producer) => `webchat-producer-${user}-${tab}`;
 
 export type Send = (command: Command) => { id: number; reply: Promise<Reply> } | null;
 
@@ -45,9 +46,11 @@ type Deps = {
 export class Pendings {
   /** Not yet durable, in all conversations. */
   readonly unsent = new Cell(0);
-  readonly producer: Producer;
+  /** Names this tab; the producer of all its messages until one is refused for good (R14). */
+  readonly #tab: Producer;
   readonly #deps: Deps;
   readonly #queues = new Map<ConversationId, Queue>();
+  /** Locks of this tab and of those that it adopted. */
   readonly #held = new Map<Producer, () => void>();
   #up = false;
   #order = 0;
@@ -55,30 +58,32 @@ export class Pendings {
 
   constructor(deps: Deps) {
     this.#deps = deps;
-    this.producer = newProducer(deps.random);
+    this.#tab = newProducer(deps.random);
   }
 
   /** Takes this tab's lock and adopts what dead tabs left. Call it at start and after each welcome. */
   async adopt(): Promise<void> {
-    const { locks, user, storage } = this.#deps;
-    await this.#hold(this.producer);
+    const { storage } = this.#deps;
+    // Before any write: a record that another tab finds has an owner, or a dead one.
+    this.#later(() => this.#hold(this.#tab));
+    await this.#lane;
     const records = await storage.all().catch(() => []);
-    const producers = new Set(records.map((record) => record.producer));
-    for (const producer of producers) {
-      if (producer === this.producer || this.#held.has(producer)) continue;
-      const release = await locks.tryHold(LOCK(user, producer));
-      if (!release) continue;
-      this.#held.set(producer, release);
-      // Read again under the lock: its tab may have sent or dropped some meanwhile.
-      const left = (await storage.all().catch(() => [])).filter((r) => r.producer === producer);
+    const tabs = new Set(records.map((record) => record.tab));
+    for (const tab of tabs) {
+      if (tab === this.#tab || !(await this.#hold(tab))) continue;
+      // Read again under the lock: that tab may have sent or dropped some meanwhile.
+      const left = (await storage.all().catch(() => [])).filter((r) => r.tab === tab);
       for (const record of left.sort((a, b) => a.order - b.order)) this.#take(record);
     }
   }
 
-  async #hold(producer: Producer): Promise<void> {
-    if (this.#held.has(producer)) return;
-    const release = await this.#deps.locks.tryHold(LOCK(this.#deps.user, producer));
-    if (release) this.#held.set(producer, release);
+  /** False: held already, here or elsewhere. */
+  async #hold(tab: Producer): Promise<boolean> {
+    if (this.#held.has(tab)) return false;
+    const { locks, user } = this.#deps;
+    const release = await locks.tryHold(LOCK(user, tab));
+    if (release) this.#held.set(tab, release);
+    return release !== null;
   }
 
   /** Releases the locks: another tab may adopt what is left. */
@@ -100,21 +105,24 @@ export class Pendings {
     return this.#queues.get(conversation)?.items ?? [];
   }
 
-  /** The last number this tab used there, for `typing`. */
-  lastNo(conversation: ConversationId): number {
-    return this.#queues.get(conversation) ? this.#queue(conversation).nextNo(this.producer) - 1 : 0;
+  /** The producer for the next message there and the last number that it used, for `typing`. */
+  lastKey(conversation: ConversationId): { producer: Producer; no: number } {
+    const queue = this.#queues.get(conversation);
+    return { producer: queue?.producer ?? this.#tab, no: queue?.lastNo ?? 0 };
   }
 
   add(conversation: ConversationId, body: MessageBody): Pending {
     const queue = this.#queue(conversation);
     const { clock, random } = this.#deps;
     this.#order = Math.max(this.#order + 1, clock.now() * 1000);
+    queue.lastNo += 1;
     const pending: Pending = {
       id: newProducer(random),
+      tab: this.#tab,
       order: this.#order,
       conversation,
-      producer: this.producer,
-      no: queue.nextNo(this.producer),
+      producer: queue.producer,
+      no: queue.lastNo,
       body,
       ts: clock.now(),
       ack: null,
@@ -131,8 +139,18 @@ export class Pendings {
   retry(id: string): void {
     const found = this.#find(id);
     if (!found?.failed) return;
-    this.discard(id);
-    this.add(found.conversation, found.body);
+    if (!found.failed.maybe) {
+      this.discard(id);
+      this.add(found.conversation, found.body);
+      return;
+    }
+    // It may be stored under its key: under that key it is stored once at most. It also keeps its place in the queue, for
+    // those that were written after it may wait for its number.
+    found.failed = null;
+    this.#queue(found.conversation).due.add(id);
+    this.#save([found]);
+    this.#changed(found.conversation);
+    this.#pump(found.conversation);
   }
 
   /** Only failed ones: of all others nobody knows whether they are on their way. */
@@ -153,6 +171,7 @@ export class Pendings {
   down(): void {
     this.#up = false;
     for (const queue of this.#queues.values()) {
+      for (const id of queue.flights.keys()) queue.doubt.add(id);
       queue.flights.clear();
       this.#deps.clock.cancel(queue.timer);
       queue.paused = false;
@@ -162,30 +181,28 @@ export class Pendings {
   onAck(ack: AckFrame): void {
     const queue = this.#queues.get(ack.conversation);
     if (!queue) return;
-    const item = queue.items.find(
-      (i) => !i.failed && i.producer === ack.producer && queue.sentAs(i) === ack.no,
-    );
-    if (item) this.#stored(queue, item, ack.epoch, ack.seq, ack.no);
+    const item = queue.items.find((i) => i.producer === ack.producer && i.no === ack.no);
+    if (item) {
+      const flight = queue.flights.get(item.id);
+      queue.flights.delete(item.id);
+      // A re-send in a newer epoch that is confirmed counts as of that epoch, else it would be sent for ever.
+      this.#stored(queue, item, ack, Math.max(ack.epoch, flight?.epoch ?? 0));
+      if (flight) this.#deps.settle(flight.id);
+    }
     this.onEpoch(ack.conversation, ack.epoch);
     this.#pump(ack.conversation);
   }
 
-  /** An own event settles its pending even when the ack was lost. */
+  /** An own event settles its pending even when the ack was lost, or a later attempt was refused. */
   onEvent(event: DurableEvent): void {
     this.onEpoch(event.conversation, event.epoch);
     if (event.type !== 'message' || event.from !== this.#deps.user) return;
     const queue = this.#queues.get(event.conversation);
-    if (!queue || (!this.#held.has(event.producer) && event.producer !== this.producer)) return;
-    const same = queue.items.filter(
-      (i) => i.producer === event.producer && sameBody(i.body, event.body),
+    const item = queue?.items.find(
+      (i) => i.producer === event.producer && i.no === event.no && sameBody(i.body, event.body),
     );
-    const item = same.find((i) => !i.failed && queue.sentAs(i) === event.no);
-    if (item) this.#stored(queue, item, event.epoch, event.seq, event.no);
-    else {
-      // Stored by an earlier attempt, though a later one was refused: it did not fail after all.
-      const wrong = same.find((i) => i.failed && i.no === event.no);
-      if (wrong) this.#remove(queue, [wrong]);
-    }
+    if (!queue || !item) return;
+    this.#stored(queue, item, event, event.epoch);
     this.#pump(event.conversation);
   }
 
@@ -193,8 +210,9 @@ export class Pendings {
     const queue = this.#queues.get(frame.conversation);
     if (!queue) return;
     this.onEpoch(frame.conversation, frame.epoch);
+    const { epoch, seq } = frame;
     const safe = queue.items.filter(
-      (i) => i.ack && i.ack.epoch === frame.epoch && i.ack.seq <= frame.seq,
+      ({ ack }) => ack && ack.seq <= seq && (ack.epoch === epoch || ack.asOf === epoch),
     );
     this.#remove(queue, safe);
   }
@@ -203,26 +221,26 @@ export class Pendings {
   onEpoch(conversation: ConversationId, epoch: number): void {
     const queue = this.#queues.get(conversation);
     if (!queue || epoch <= queue.epoch) return;
-    const first = queue.epoch === 0;
     queue.epoch = epoch;
-    if (first) return;
     for (const item of queue.items)
-      if (!item.failed && (item.ack?.epoch ?? 0) < epoch) queue.due.add(item.id);
+      if (!item.failed && (item.ack?.asOf ?? 0) < epoch) queue.due.add(item.id);
     this.#pump(conversation);
   }
 
   #pump(conversation: ConversationId): void {
     const queue = this.#queue(conversation);
     if (!this.#up || queue.paused) return;
-    if (queue.flights.size === 0) this.#save(queue.renumber());
-    if (queue.renumberFrom.size > 0) return;
+    if (queue.isLeaving) {
+      this.#save(queue.moveOn(() => newProducer(this.#deps.random)));
+      if (queue.isLeaving) return;
+      this.#changed(conversation);
+    }
     let previous: Pending | null = null;
     for (const item of queue.items) {
       if (item.failed) continue;
-      if (!queue.due.has(item.id)) {
-        if (queue.flights.has(item.id)) previous = item;
-        continue;
-      }
+      const flying = queue.flights.has(item.id);
+      if (flying) previous = item;
+      if (flying || !queue.due.has(item.id)) continue;
       // One producer is pipelined; the next one waits, or its messages could overtake.
       if (previous && previous.producer !== item.producer) return;
       if (queue.flights.size >= WINDOW || this.#inFlight() >= IN_FLIGHT_MAX) return;
@@ -236,75 +254,51 @@ export class Pendings {
     const sent = this.#deps.send({ type: 'publish', conversation, producer, no, body });
     if (!sent) return false;
     queue.due.delete(item.id);
-    queue.flights.set(item.id, { id: sent.id, no });
-    void sent.reply.then((reply) => this.#answered(queue, item, sent.id, no, reply));
+    queue.flights.set(item.id, { id: sent.id, epoch: queue.epoch });
+    void sent.reply.then((reply) => this.#answered(queue, item, sent.id, reply));
     return true;
   }
 
-  #answered(queue: Queue, item: Pending, id: number, no: number, reply: Reply): void {
+  #answered(queue: Queue, item: Pending, id: number, reply: Reply): void {
     if (queue.flights.get(item.id)?.id !== id) return;
     queue.flights.delete(item.id);
     if (reply.ok) return;
-    const error = reply.error;
-    if (error === null) {
-      queue.due.add(item.id);
-      this.#pause(queue, item.conversation, null);
-    } else if (error.code === 'reused') {
-      // Something else is stored under this number: this one takes the next.
-      queue.use(item.producer, no);
-      queue.due.add(item.id);
-      queue.free(item.producer, no);
-      const stored = queue.items.filter(
-        (i) => i.failed && i.producer === item.producer && i.no === no,
-      );
-      this.#remove(queue, stored);
-    } else if (error.code === 'out_of_order') {
-      this.#outOfOrder(queue, item, error.expected ?? no);
-    } else if (retryOf(error.code) === 'never') {
-      if (!item.ack) this.#fail(queue, item, error.code, error.message);
+    const { error } = reply;
+    const retry = error ? retryOf(error.code) : 'unknown';
+    if (retry === 'unknown') queue.doubt.add(item.id);
+    if (error?.code === 'reused') {
+      queue.taken(item);
+    } else if (error?.code === 'out_of_order') {
+      const refused = queue.gap(item, error.expected ?? item.no);
+      if (refused) this.#refused(queue, item, refused.code, refused.message);
+      else this.#pause(queue, item.conversation, queue.failures === 0 ? 0 : null);
+    } else if (error && retry === 'never') {
+      this.#refused(queue, item, error.code, error.message);
     } else {
       queue.due.add(item.id);
-      if (error.code === 'draining') queue.paused = true;
-      else this.#pause(queue, item.conversation, error.retry_after_ms ?? null);
+      if (error?.code === 'draining') queue.paused = true;
+      else this.#pause(queue, item.conversation, error?.retry_after_ms ?? null);
     }
     this.#pump(item.conversation);
   }
 
-  #outOfOrder(queue: Queue, item: Pending, expected: number): void {
-    queue.due.add(item.id);
-    const later = queue.items.filter(
-      (i) => !i.failed && i.producer === item.producer && i.no >= expected,
-    );
-    for (const other of later) if (!queue.flights.has(other.id)) queue.due.add(other.id);
-    const holds = later.some((i) => i.no === expected);
-    if (!holds && expected < item.no && queue.renumberFrom.size === 0) {
-      // Nothing with that number is left here: the server's count is the truth.
-      queue.used.set(item.producer, expected - 1);
-      queue.free(item.producer, expected);
-    }
-    this.#pause(queue, item.conversation, queue.failures === 0 ? 0 : null);
-  }
-
-  #fail(queue: Queue, item: Pending, code: string, message: string): void {
-    item.failed = { code, message };
+  /** A final refusal (R14). */
+  #refused(queue: Queue, item: Pending, code: string, message: string): void {
     queue.due.delete(item.id);
-    queue.free(item.producer, item.no);
+    if (item.ack) {
+      // It is stored. Nobody tells one who may not write there any more when it is safe.
+      this.#remove(queue, [item]);
+      return;
+    }
+    const maybe = queue.doubt.has(item.id);
+    item.failed = { code, message, maybe };
+    queue.leave(item.producer, item.no + 1, !maybe);
     this.#save([item]);
     this.#changed(item.conversation);
   }
 
-  #stored(queue: Queue, item: Pending, epoch: number, seq: number, no: number): void {
-    const flight = queue.flights.get(item.id);
-    queue.flights.delete(item.id);
-    queue.due.delete(item.id);
-    queue.failures = 0;
-    const before = item.ack;
-    // A re-send in a newer epoch that is confirmed counts as of that epoch, else it would be sent for ever.
-    item.ack = { epoch: Math.max(epoch, before ? queue.epoch : 0), seq };
-    item.no = no;
-    queue.use(item.producer, no);
-    if (flight) this.#deps.settle(flight.id);
-    if (before?.epoch === item.ack.epoch && before.seq === seq) return;
+  #stored(queue: Queue, item: Pending, at: { epoch: number; seq: number }, asOf: number): void {
+    if (!queue.stored(item, at.epoch, at.seq, asOf)) return;
     this.#save([item]);
     this.#changed(item.conversation);
   }
@@ -335,7 +329,8 @@ export class Pendings {
     queue.items.push(record);
     queue.items.sort((a, b) => a.order - b.order);
     if (!record.failed) queue.due.add(record.id);
-    if (record.ack) queue.use(record.producer, record.no);
+    // Its tab may have sent it, and nobody knows what became of that.
+    if (!record.ack) queue.doubt.add(record.id);
     this.#changed(record.conversation);
     this.#pump(record.conversation);
   }
@@ -358,8 +353,7 @@ export class Pendings {
     if (gone.length === 0) return;
     const ids = new Set(gone.map((item) => item.id));
     queue.items = queue.items.filter((item) => !ids.has(item.id));
-    for (const id of ids) queue.due.delete(id);
-    for (const id of ids) queue.flights.delete(id);
+    for (const id of ids) for (const set of [queue.due, queue.doubt, queue.flights]) set.delete(id);
     this.#later(() => this.#deps.storage.remove([...ids]));
     for (const item of gone.slice(0, 1)) this.#changed(item.conversation);
   }
@@ -367,7 +361,7 @@ export class Pendings {
   #queue(conversation: ConversationId): Queue {
     let queue = this.#queues.get(conversation);
     if (!queue) {
-      queue = new Queue();
+      queue = new Queue(this.#tab);
       this.#queues.set(conversation, queue);
     }
     return queue;
@@ -388,7 +382,7 @@ export class Pendings {
   }
 
   /** Writes in order. A storage that fails (private window, full disk) must not stop the sending. */
-  #later(write: () => Promise<void>): void {
+  #later(write: () => Promise<unknown>): void {
     this.#lane = this.#lane.then(write).catch(() => undefined);
   }
 }

@@ -1,67 +1,118 @@
 /**
- * The pendings of one conversation and their numbers.
+ * The pendings of one conversation and their keys.
  *
- * Owns: which number a pending has, and which numbers are free again. Never does: send or wait.
- * Talks to: nobody. Start reading at: `renumber`. Source: PROTOCOL.md R12–R14.
+ * Owns: which key (producer, no) a pending has, and when it gets another. Never does: send or wait.
+ * Talks to: nobody. Start reading at: `gap`, `leave`, `moveOn`. Source: PROTOCOL.md R12–R14, docs/adr/0006.
  */
 import type { Timer } from './ports';
 import type { Pending } from './storage';
 import type { MessageBody, Producer } from './wire';
 
-/** One attempt: the request's id and the number it was sent under. */
-export type Flight = { id: number; no: number };
+/** One attempt: the request's id, and the newest epoch that was known when it was sent. */
+export type Flight = { id: number; epoch: number };
+
+/** From `from` on pendings leave their producer; below `closed` only those that are certainly not stored. */
+type Leaving = { from: number; closed: number };
 
 export class Queue {
   items: Pending[] = [];
   readonly flights = new Map<string, Flight>();
   /** To be sent (again) on this connection; acked ones too, until `persisted` (R17). */
   readonly due = new Set<string>();
-  /** Highest number known to be used, per producer. */
-  readonly used = new Map<Producer, number>();
-  /** Lowest freed number, per producer: renumber from there as soon as nothing is in flight. */
-  readonly renumberFrom = new Map<Producer, number>();
+  /** An attempt of these had no answer: they may be stored under their present key, now or later. */
+  readonly doubt = new Set<string>();
+  /** For what is written next. */
+  producer: Producer;
+  /** The last number that it gave here. */
+  lastNo = 0;
   epoch = 0;
   failures = 0;
   timer: Timer = null;
   paused = false;
+  readonly #leaving = new Map<Producer, Leaving>();
 
-  sentAs(item: Pending): number {
-    return this.flights.get(item.id)?.no ?? item.no;
+  constructor(producer: Producer) {
+    this.producer = producer;
   }
 
-  nextNo(producer: Producer): number {
-    let last = this.used.get(producer) ?? 0;
-    for (const item of this.items) {
-      if (item.producer === producer && !item.failed) last = Math.max(last, item.no);
+  /** While true nothing may be sent: answers are still to come under keys that are about to change. */
+  get isLeaving(): boolean {
+    return this.#leaving.size > 0;
+  }
+
+  /** `closed`: nothing can be stored under `from` or any later number, now or ever, whatever is under way. */
+  leave(producer: Producer, from: number, closed: boolean): void {
+    const before = this.#leaving.get(producer) ?? { from, closed: Number.POSITIVE_INFINITY };
+    this.#leaving.set(producer, {
+      from: Math.min(before.from, from),
+      closed: closed ? Math.min(before.closed, from) : before.closed,
+    });
+  }
+
+  /** Takes in that it is stored, confirmed in the epoch `asOf`. Returns whether that is news. */
+  stored(item: Pending, epoch: number, seq: number, asOf: number): boolean {
+    const before = item.ack;
+    item.ack = { epoch, seq, asOf: Math.max(asOf, before?.asOf ?? 0) };
+    item.failed = null;
+    this.doubt.delete(item.id);
+    this.failures = 0;
+    if (item.ack.asOf < this.epoch) this.due.add(item.id);
+    else this.due.delete(item.id);
+    return before?.asOf !== item.ack.asOf || before.epoch !== epoch || before.seq !== seq;
+  }
+
+  /** Something else is stored under its key: this one is not, and never will be. */
+  taken(item: Pending): void {
+    item.ack = null;
+    this.doubt.delete(item.id);
+    this.leave(item.producer, item.no, false);
+  }
+
+  /** The log wants `expected` first. Returns the refusal that this one shares, else it is sent again. */
+  gap(item: Pending, expected: number): Pending['failed'] {
+    const own = this.items.filter((i) => i.producer === item.producer && i.no >= expected);
+    const wanted = own.find((i) => i.no === expected);
+    // Should the refused one be stored after all, this one may be, too: only its own key is safe, and that is shut now.
+    const shut = wanted?.failed?.maybe && this.doubt.has(item.id);
+    // Its place is lost: the log would have known it.
+    if (!wanted || wanted.failed) item.ack = null;
+    if (shut) return wanted.failed;
+    this.due.add(item.id);
+    if (wanted && !wanted.failed) {
+      for (const later of own) if (!later.failed) this.due.add(later.id);
+    } else {
+      // What had that number is refused, or was stored and is gone: nobody sends it again.
+      this.leave(item.producer, expected, !wanted?.failed?.maybe);
     }
-    return last + 1;
-  }
-
-  use(producer: Producer, no: number): void {
-    this.used.set(producer, Math.max(no, this.used.get(producer) ?? 0));
-  }
-
-  free(producer: Producer, from: number): void {
-    this.renumberFrom.set(producer, Math.min(from, this.renumberFrom.get(producer) ?? from));
+    return null;
   }
 
   /**
-   * Closes the gaps that refused messages left, and returns whose number changed.
-   * Only while nothing is in flight: a number must never mean two messages at once.
+   * Gives new keys to what has to leave a producer of which all answers are in, and returns those pendings.
+   * A pending in doubt keeps its key unless it can not be stored under it any more: else it could be stored twice.
    */
-  renumber(): Pending[] {
+  moveOn(fresh: () => Producer): Pending[] {
     const moved: Pending[] = [];
-    for (const [producer, from] of this.renumberFrom) {
-      let next = Math.max(from, (this.used.get(producer) ?? 0) + 1);
+    for (const [old, { from, closed }] of this.#leaving) {
+      if (this.items.some((i) => i.producer === old && this.flights.has(i.id))) continue;
+      this.#leaving.delete(old);
+      const next = fresh();
+      let no = 0;
       for (const item of this.items) {
-        if (item.producer !== producer || item.ack || item.failed || item.no < from) continue;
-        if (item.no !== next) moved.push(item);
-        item.no = next;
-        next += 1;
+        if (item.producer !== old || item.no < from || item.ack || item.failed) continue;
+        if (item.no < closed && this.doubt.has(item.id)) continue;
+        no += 1;
+        item.producer = next;
+        item.no = no;
+        this.doubt.delete(item.id);
         this.due.add(item.id);
+        moved.push(item);
+      }
+      if (this.producer === old) {
+        this.producer = next;
+        this.lastNo = no;
       }
     }
-    this.renumberFrom.clear();
     return moved;
   }
 }

@@ -6,6 +6,7 @@ import { IndexedDbStorage, MemoryStorage, type Pending } from './storage';
 const pending = (id: string): Pending => ({
   id,
   order: 1,
+  tab: 'd'.repeat(16),
   conversation: DIRECT,
   producer: 'd'.repeat(16),
   no: 1,

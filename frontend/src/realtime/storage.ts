@@ -9,18 +9,21 @@ import type { ConversationId, MessageBody, Producer } from './wire';
 
 /** A publish that is not yet safe. */
 export type Pending = {
-  /** Handle, for life; survives renumbering. */
+  /** Handle, for life; the key (producer, no) may change. */
   id: string;
+  /** The tab that wrote it, by its first producer: whoever holds that tab's lock sends it. */
+  tab: Producer;
   /** Order of writing, over all producers. */
   order: number;
   conversation: ConversationId;
   producer: Producer;
-  /** Its number; of a failed one: the number that it freed. */
   no: number;
   body: MessageBody;
   ts: number;
-  ack: { epoch: number; seq: number } | null;
-  failed: { code: string; message: string } | null;
+  /** Its place as acked, and the newest epoch in which the server has said so. */
+  ack: { epoch: number; seq: number; asOf: number } | null;
+  /** `maybe`: an attempt had no answer, so it may be stored all the same, under its key. */
+  failed: { code: string; message: string; maybe: boolean } | null;
 };
 
 export interface PendingStorage {

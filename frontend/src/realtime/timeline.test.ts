@@ -169,6 +169,7 @@ describe('timeline', () => {
     await timeline.reload();
     const pending = {
       id: 'x',
+      tab: 'e'.repeat(16),
       order: 1,
       conversation: DIRECT,
       producer: 'e'.repeat(16),
@@ -199,6 +200,18 @@ describe('timeline', () => {
     timeline.redraw();
     expect(timeline.get().entries.at(-1)).toMatchObject({ status: { state: 'delivered' } });
     expect(timeline.get().entries[0]).toBe(after[0]);
+  });
+
+  it('[R14] what was refused and is stored all the same is shown once, as stored', async () => {
+    const { backend, timeline, own } = make();
+    const key = { from: ME, producer: 'e'.repeat(16), no: 1 };
+    const refused = { code: 'forbidden', message: 'no', maybe: true };
+    const [tab, at] = [key.producer, { conversation: DIRECT, order: 1, ts: 1, ack: null }];
+    const body = { text: 'm1' };
+    own.pendings = [{ id: 'x', tab, producer: tab, no: 1, body, ...at, failed: refused }];
+    backend.events_.push({ ...message(1), ...key } as DurableEvent);
+    await timeline.reload();
+    expect(timeline.get().entries).toMatchObject([{ kind: 'message', status: { state: 'sent' } }]);
   });
 
   it('pages back, jumps far away and joins the live window again', async () => {
