@@ -40,7 +40,10 @@ pub(super) struct CatchUp {
 /// What is on a client's screen.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
+    /// Only those who may be watched.
     pub(super) people: Box<[UserId]>,
+    /// The question who may be watched, while it is open.
+    pub(super) asked: u64,
     pub(super) conversations: Box<[ConversationId]>,
     /// People whose presence changed since the last flush.
     pub(super) changed: Vec<UserId>,
@@ -51,8 +54,8 @@ pub(super) struct Watch {
 pub(super) struct Unstored {
     pub(super) conversation: ConversationId,
     pub(super) partition: Partition,
+    /// `n` = 0: the store has it.
     pub(super) pos: Pos,
-    pub(super) epoch: u32,
     pub(super) seq: u64,
 }
 

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use protocol::{ConversationId, EventKind, Pos, Producer, Role, UserId};
 
-use crate::{BoxFuture, Key, ProducerState};
+use crate::{BoxFuture, Earlier, Key, ProducerState};
 
 /// One conversation of a user, as the store has it. Records merge: the larger `mver` wins, removals are tombstones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct UserFlags {
     pub receipts_off: bool,
     /// May not connect.
     pub disabled: bool,
+    /// The instance lets people watch only those with whom they share a conversation (`directory = contacts`).
+    pub contacts_only: bool,
 }
 
 /// All that a shard needs to know of a user.
@@ -60,8 +62,8 @@ pub struct Head {
 /// What the store knows of an idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Found {
-    /// `(seq, epoch, hash)` of the event stored under the key.
-    pub stored: Option<(u64, u32, u64)>,
+    /// The event stored under the key.
+    pub stored: Option<Earlier>,
     /// What to install in the log for its producer, if anything of it is stored.
     pub producer: Option<ProducerState>,
 }
@@ -109,6 +111,13 @@ pub trait Archive: Send + Sync + std::fmt::Debug {
 
     /// What is stored under a key, and of its producer.
     fn find(&self, key: Key) -> BoxFuture<'_, Result<Found, ArchiveError>>;
+
+    /// Those of `people` who share a conversation with `user`, and `user`.
+    fn contacts(
+        &self,
+        user: UserId,
+        people: Vec<UserId>,
+    ) -> BoxFuture<'_, Result<Vec<UserId>, ArchiveError>>;
 
     /// Events of a conversation, `from ..= to`, in order; at most [`protocol::limits::PAGE_MAX`].
     fn range(

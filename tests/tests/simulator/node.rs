@@ -283,6 +283,7 @@ impl Node {
             Action::Close { connection, code } => self.close(shard, connection, code, now),
             // Output is taken when its link is served; signals may get lost, and do.
             Action::Wake(_)
+            | Action::LoadContacts { .. }
             | Action::Publish(_)
             | Action::MergeReceipt(..)
             | Action::Announce(_) => {}
@@ -377,9 +378,9 @@ impl Node {
             Ok(verdicts) => {
                 for verdict in &verdicts {
                     match verdict {
-                        Verdict::Stored { pos, .. } => self.told_of = self.told_of.max(*pos),
-                        // It does not say where: somewhere up to the end.
-                        Verdict::Dup { .. } => self.told_of = self.told_of.max(around.log.end()),
+                        Verdict::Stored { pos, .. } | Verdict::Dup { pos, .. } => {
+                            self.told_of = self.told_of.max(*pos);
+                        }
                         _ => {}
                     }
                 }

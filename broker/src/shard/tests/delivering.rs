@@ -27,6 +27,10 @@ fn r21_what_a_blocked_person_writes_is_a_hole_and_what_they_administer_is_not() 
     let frames = node.read(bob);
     assert_eq!(kinds(&frames), ["hole", "member"]);
     assert_eq!((&frames[0]["from"], &frames[0]["to"]), (&2.into(), &2.into()));
+    // What they take away is gone for all, as it is in the api's pages.
+    let body = canonical(&DeleteBody { target: 3 });
+    node.batch(vec![event(group(), ADA, 4, EventKind::Delete, body)]);
+    assert_eq!(kinds(&node.read(bob)), ["delete"]);
 }
 
 #[test]
@@ -93,6 +97,8 @@ fn r23_removed_while_connecting_hears_nothing() {
     node.batch(vec![message(group(), ADA, 5)]);
     assert_eq!(kinds(&node.read(bob)), ["welcome"]);
     node.publish(bob, group(), 1);
+    let (ticket, _) = node.appends().remove(0);
+    node.verdict(ticket, Verdict::StaleMembership { mver: 4 });
     assert_eq!(node.read(bob)[0]["code"], "forbidden");
 }
 
@@ -172,6 +178,47 @@ fn r32_presence_comes_after_watch_and_then_once_a_second() {
     node.pass(1_000);
     let frames = node.read(ada);
     assert_eq!((frames.len(), &frames[0]["people"][0]["online"]), (1, &true.into()));
+}
+
+#[test]
+fn r32_where_only_contacts_may_be_watched_others_are_as_good_as_unknown() {
+    let mut node = Node::new();
+    let flags = UserFlags { contacts_only: true, ..UserFlags::default() };
+    let ada = node.online(ADA, View { flags, ..View::default() });
+    let online = |node: &mut Node, user, online, as_of| {
+        let changes = vec![PresenceChange { user, online, as_of }];
+        node.shard.presence.apply(NodeId(2), &changes);
+        let signal = Signal::Presence { node: NodeId(2), version: 1, changes };
+        node.shard.on_signals(&[signal], node.now, &mut node.actions);
+        node.pass(1_000);
+    };
+    online(&mut node, BOB, true, 7);
+    online(&mut node, CY, true, 7);
+    let watch = format!("{{\"type\":\"watch\",\"people\":[\"{BOB}\",\"{CY}\"]}}");
+    let asked = |node: &mut Node| {
+        node.say(ada, &watch);
+        assert_eq!(kinds(&node.read(ada)), ["ok"], "nothing is told before the answer");
+        let asked = node.take(|action| match action {
+            Action::LoadContacts { ticket, people, .. } => Some((*ticket, people.clone())),
+            _ => None,
+        });
+        asked.into_iter().next().unwrap()
+    };
+    let (late, people) = asked(&mut node);
+    let (ticket, _) = asked(&mut node);
+    let all = people.clone();
+    node.shard.on_contacts(late, people.clone(), Ok(all), node.now, &mut node.actions);
+    assert!(node.read(ada).is_empty(), "the answer to an earlier list");
+    node.shard.on_contacts(ticket, people, Ok(vec![BOB]), node.now, &mut node.actions);
+    let told = node.read(ada).remove(0);
+    let of = |index: usize| {
+        (told["people"][index]["online"].as_bool(), told["people"][index]["since"].as_u64())
+    };
+    assert_eq!((of(0), of(1)), ((Some(true), Some(7)), (Some(false), None)));
+    online(&mut node, CY, false, 8);
+    assert!(node.read(ada).is_empty(), "and no change of theirs is told");
+    online(&mut node, BOB, false, 8);
+    assert_eq!(kinds(&node.read(ada)), ["presence"]);
 }
 
 #[test]
