@@ -47,6 +47,8 @@ pub enum Route {
     },
     /// Find out whether they are a member, then append or refuse.
     Authorise,
+    /// Ack it if it is stored already, else refuse it as forbidden.
+    Recognise,
     /// Merge the cursors.
     Receipt,
     /// Publish the signal.
@@ -85,8 +87,9 @@ pub fn route(command: &Command<'_>, who: Who) -> Route {
     match (command, who.standing) {
         (Command::Hello { .. }, _) => Route::Refuse(ErrorCode::NotExpected),
         (Command::Publish { .. }, _) if who.draining => Route::Refuse(ErrorCode::Draining),
-        (Command::Publish { .. }, Stranger | Removed) => Route::Refuse(ErrorCode::Forbidden),
+        (Command::Publish { .. }, Stranger) => Route::Refuse(ErrorCode::Forbidden),
         (Command::Publish { .. }, _) if who.ladder >= 3 => Route::Refuse(ErrorCode::Overloaded),
+        (Command::Publish { .. }, Removed) => Route::Recognise,
         (Command::Publish { .. }, Member { mver }) => Route::Append { mver },
         (Command::Publish { .. }, Unheard) => Route::Authorise,
         (Command::Receipt { .. }, _) if who.ladder >= 2 => Route::Drop,
@@ -134,7 +137,7 @@ mod tests {
         check(&Command::Ping, |_| (), Route::Ok);
         check(&publish, |_| (), Route::Append { mver: 4 });
         check(&publish, |w| w.standing = Unheard, Route::Authorise);
-        check(&publish, |w| w.standing = Removed, refuse(ErrorCode::Forbidden));
+        check(&publish, |w| w.standing = Removed, Route::Recognise);
         check(&publish, |w| w.standing = Stranger, refuse(ErrorCode::Forbidden));
         check(&publish, |w| w.draining = true, refuse(ErrorCode::Draining));
         check(&publish, |w| w.ladder = 3, refuse(ErrorCode::Overloaded));

@@ -3,7 +3,7 @@
 //! Owns: the loop around the log's verdicts, and what reads of a conversation are authorised by. Never does: decide what
 //! is allowed (its callers pass that in). Talks to: the appender, the history reader. Start reading at: [`App::append`].
 
-use backplane::{Envelope, Key, StoredEvent, Verdict};
+use backplane::{Earlier, Envelope, Key, StoredEvent, Verdict};
 use protocol::{
     ConversationId, EventKind, Producer, Role, UserId,
     body::{MemberBody, MemberChange, content_hash},
@@ -176,7 +176,7 @@ impl App {
         self.metrics().appended(kind, verdict.as_ref().map_or("error", result_label));
         match verdict? {
             Verdict::Stored { seq, ts, .. } => Ok(Some(Stored { seq, ts, again: false })),
-            Verdict::Dup { seq, .. } => self.stored_again(key, seq).await.map(Some),
+            Verdict::Dup { seq, ts, .. } => Ok(Some(Stored { seq, ts, again: true })),
             Verdict::StaleMembership { .. } => Ok(None),
             Verdict::UnknownConversation => Err(AppError::NotFound("conversation")),
             Verdict::Reused { .. } | Verdict::OutOfOrder { .. } => {
@@ -184,12 +184,6 @@ impl App {
             }
             Verdict::OldId => self.find_old(key, hash).await.map(Some),
         }
-    }
-
-    /// The answer that an earlier request got, or would have got.
-    async fn stored_again(&self, key: Key, seq: u64) -> Result<Stored, AppError> {
-        let event = self.history().event(key.conversation, seq).await?;
-        Ok(Stored { seq, ts: event.map_or(0, |event| event.ts), again: true })
     }
 
     /// The answer of an attempt. If it is refused because an earlier request with the same key has done it already (who
@@ -207,7 +201,7 @@ impl App {
         // Settles: the store then knows every key that the log has taken.
         self.history().head(key.conversation).await?;
         let found = self.parts.archive.find(key).await.map_err(|_| AppError::unavailable())?;
-        let Some((seq, _, hash)) = found.stored else { return Err(refusal) };
+        let Some(Earlier { seq, hash, .. }) = found.stored else { return Err(refusal) };
         let event = self.history().event(key.conversation, seq).await?;
         if event.is_some_and(|event| intent.is(&event, hash)) {
             Ok(Appended { seq })
@@ -220,7 +214,9 @@ impl App {
     async fn find_old(&self, key: Key, hash: u64) -> Result<Stored, AppError> {
         let found = self.parts.archive.find(key).await.map_err(|_| AppError::unavailable())?;
         match found.stored {
-            Some((seq, _, stored)) if stored == hash => self.stored_again(key, seq).await,
+            Some(Earlier { seq, ts, hash: stored, .. }) if stored == hash => {
+                Ok(Stored { seq, ts, again: true })
+            }
             _ => Err(AppError::Conflict("this idempotency key was used for something else")),
         }
     }

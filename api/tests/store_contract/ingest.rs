@@ -149,12 +149,19 @@ pub(super) async fn keys_are_found_with_what_is_known_of_their_producer(store: A
     ingest(&*store, std::slice::from_ref(&batch)).await;
     let key = batch.events[3].envelope.key();
     let found = store.find(key).await.unwrap();
-    assert_eq!(found.stored, Some((4, 1, batch.events[3].envelope.hash)));
+    let earlier = |event: &Logged| backplane::Earlier {
+        no: event.envelope.no,
+        hash: event.envelope.hash,
+        seq: event.seq,
+        pos: Pos::new(batch.pos.epoch, 0),
+        ts: batch.ts,
+    };
+    assert_eq!(found.stored, Some(earlier(&batch.events[3])));
     let producer = found.producer.unwrap();
     assert_eq!((producer.last, producer.recent.len()), (41, 32));
     let last = &batch.events[40];
-    assert_eq!(producer.recent.last(), Some(&(41, last.envelope.hash, last.seq)));
-    assert_eq!(producer.recent[0].0, 10);
+    assert_eq!(producer.recent.last(), Some(&earlier(last)));
+    assert_eq!(producer.recent[0].no, 10);
     let unknown = backplane::Key { user: CY, ..key };
     assert_eq!(store.find(unknown).await.unwrap(), backplane::Found::default());
     let next = backplane::Key { no: 42, ..key };

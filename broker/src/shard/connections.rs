@@ -9,6 +9,7 @@ use protocol::{
 
 use super::{
     Action, Actions, ConnectionId, Now, Principal, Shard,
+    publish::NOBODY,
     records::{Connection, Stage},
 };
 use crate::{
@@ -206,6 +207,7 @@ impl Shard {
             }
             Route::Append { mver } => self.publish(slot, command, id, Some(mver), now, actions),
             Route::Authorise => self.publish(slot, command, id, None, now, actions),
+            Route::Recognise => self.publish(slot, command, id, Some(NOBODY), now, actions),
             Route::Receipt => self.receipt(slot, command, id, now, actions),
             Route::Typing => self.typing(slot, command, actions),
             Route::Watch => self.watch(slot, command, id, now, actions),

@@ -3,7 +3,7 @@
 //! Owns: tickets, holds, deadlines, acks. Never does: the log. Talks to: the edge by tickets.
 //! Start reading at: [`Shard::publish`], then [`Shard::on_verdicts`].
 
-use backplane::{ArchiveError, Envelope, Found, Head, Key, Verdict, View};
+use backplane::{ArchiveError, Earlier, Envelope, Found, Head, Key, Verdict, View};
 use bytes::Bytes;
 use protocol::{
     Command, ConversationId, ErrorCode, EventKind, Pos, ServerFrame, body::canonical, limits,
@@ -20,6 +20,10 @@ use crate::{metrics::Published, route::Standing};
 const UNHEARD_MS: u64 = 1_000;
 /// Rounds of "authorise again" and "find old" before a publish is refused with `unavailable`.
 const TRIES_MAX: u8 = 8;
+/// The membership version under which nobody may publish into a group: its `created` has seq 1. An append that names it
+/// stores nothing, and tells whether its key is stored already: a member who was removed meanwhile gets the ack of what
+/// they published before (R11).
+pub(super) const NOBODY: u64 = 0;
 /// Publishes of one connection that wait for `persisted`; beyond, the oldest is settled by a later one.
 const UNSTORED_MAX: usize = 4_096;
 
@@ -36,6 +40,13 @@ pub(super) struct Unacked {
     wait: Wait,
 }
 
+impl Unacked {
+    /// Only asks whether it is stored already.
+    fn recognises(&self) -> bool {
+        self.submitted && self.envelope.conversation.is_group() && self.envelope.mver == NOBODY
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wait {
     /// For the edge's answer.
@@ -48,12 +59,11 @@ enum Wait {
 
 /// How a publish ends.
 enum Answer {
-    /// `pos` as far as known.
+    /// `pos.n` = 0: the store has it.
     Ack {
         seq: u64,
-        epoch: u32,
-        ts: u64,
         pos: Pos,
+        ts: u64,
     },
     Refuse {
         code: ErrorCode,
@@ -129,8 +139,8 @@ impl Shard {
         actions.push(Action::Append { ticket, partition, envelope });
         #[cfg(any(test, feature = "mutants"))]
         if self.config.mutation == Some(crate::config::Mutation::AckBeforeAppend) {
-            let (epoch, ts, pos) = (self.cursor.0[0].epoch, now.wall_ms, self.cursor.0[0]);
-            self.settle(ticket, Answer::Ack { seq: 1, epoch, ts, pos }, now, actions);
+            let (pos, ts) = (self.cursor.0[0], now.wall_ms);
+            self.settle(ticket, Answer::Ack { seq: 1, pos, ts }, now, actions);
         }
     }
 
@@ -154,7 +164,7 @@ impl Shard {
         actions: &mut Actions,
     ) {
         let Some(unacked) = self.unacked.get(&ticket) else { return };
-        let conversation = unacked.envelope.conversation;
+        let recognises = unacked.recognises();
         let refuse = |code| Answer::from(code);
         let answer = match outcome {
             AppendOutcome::NotStored { retry_after_ms } => Answer::Refuse {
@@ -165,9 +175,16 @@ impl Shard {
             },
             AppendOutcome::Unknown => refuse(ErrorCode::Unknown),
             AppendOutcome::Verdict(verdict) => match verdict {
-                Verdict::Stored { seq, pos, ts } => Answer::Ack { seq, epoch: pos.epoch, ts, pos },
-                Verdict::Dup { seq, epoch } => self.dup(conversation, seq, epoch, now),
+                Verdict::Stored { seq, pos, ts } | Verdict::Dup { seq, pos, ts } => {
+                    Answer::Ack { seq, pos, ts }
+                }
                 Verdict::Reused { seq } => reused(seq),
+                Verdict::StaleMembership { .. } if recognises => {
+                    return self.refuse_unless_joined(ticket, now, actions);
+                }
+                Verdict::OutOfOrder { .. } | Verdict::UnknownConversation if recognises => {
+                    refuse(ErrorCode::Forbidden)
+                }
                 Verdict::OutOfOrder { expected } => out_of_order(expected),
                 Verdict::UnknownConversation => refuse(ErrorCode::UnknownConversation),
                 Verdict::StaleMembership { mver } => {
@@ -182,15 +199,13 @@ impl Shard {
         self.settle(ticket, answer, now, actions);
     }
 
-    /// An ack for what was stored before. The time is the first one's if the Tail still has it.
-    fn dup(&self, conversation: ConversationId, seq: u64, epoch: u32, now: Now) -> Answer {
-        let tail = self.tails[usize::from(self.partition_of(conversation))].read();
-        let first = tail.after(conversation, seq.saturating_sub(1), 1).pop();
-        let first = first.filter(|p| p.event().seq == seq && p.batch.pos.epoch == epoch);
-        let ts = first.as_ref().map_or(now.wall_ms, |place| place.batch.ts);
-        // Not in the Tail: either stored long ago or not followed yet; its end is the safe guess that is at hand.
-        let pos = first.map_or(tail.end(), |place| place.batch.pos);
-        Answer::Ack { seq, epoch, ts, pos }
+    /// The log does not know it. News that came while it was asked count.
+    fn refuse_unless_joined(&mut self, ticket: AppendTicket, now: Now, actions: &mut Actions) {
+        let Some(unacked) = self.unacked.get(&ticket) else { return };
+        match self.standing(unacked.envelope.from, unacked.envelope.conversation) {
+            Standing::Member { mver } => self.submit(ticket, mver, now, actions),
+            _ => self.settle(ticket, ErrorCode::Forbidden.into(), now, actions),
+        }
     }
 
     fn hold_for_version(
@@ -264,14 +279,18 @@ impl Shard {
                 (Standing::Member { mver }, Wait::Version(wanted)) if mver >= wanted => {
                     self.submit(ticket, mver, now, actions);
                 }
-                (Standing::Removed | Standing::Stranger, _) => {
+                // The log has said that it does not know this publish.
+                (Standing::Removed | Standing::Stranger, Wait::Version(_)) => {
                     self.settle(ticket, ErrorCode::Forbidden.into(), now, actions);
+                }
+                (Standing::Removed | Standing::Stranger, Wait::Joining(_)) => {
+                    self.submit(ticket, NOBODY, now, actions);
                 }
                 (Standing::Unheard, Wait::Version(wanted)) if seen >= wanted => {
                     self.settle(ticket, ErrorCode::Forbidden.into(), now, actions);
                 }
                 (_, Wait::Joining(until)) if until <= now.mono_ms => {
-                    self.settle(ticket, ErrorCode::Forbidden.into(), now, actions);
+                    self.submit(ticket, NOBODY, now, actions);
                 }
                 (_, Wait::Answer) => {}
                 _ => self.held.push(ticket),
@@ -288,18 +307,19 @@ impl Shard {
         actions: &mut Actions,
     ) {
         let Some(unacked) = self.unacked.get(&ticket) else { return };
-        let (conversation, hash, mver) =
-            (unacked.envelope.conversation, unacked.envelope.hash, unacked.envelope.mver);
+        let (hash, mver) = (unacked.envelope.hash, unacked.envelope.mver);
         let answer = match answer {
             Err(_) => ErrorCode::Unavailable.into(),
-            Ok(Found { stored: Some((seq, epoch, known)), .. }) if known == hash => {
-                self.dup(conversation, seq, epoch, now)
+            Ok(Found { stored: Some(earlier), .. }) if earlier.hash == hash => {
+                let Earlier { seq, pos, ts, .. } = earlier;
+                Answer::Ack { seq, pos, ts }
             }
-            Ok(Found { stored: Some((seq, ..)), .. }) => reused(seq),
+            Ok(Found { stored: Some(Earlier { seq, .. }), .. }) => reused(seq),
             // Its producer is installed in the log now: the log can tell.
             Ok(Found { producer: Some(_), .. }) => {
                 return self.submit(ticket, mver, now, actions);
             }
+            Ok(_) if unacked.recognises() => ErrorCode::Forbidden.into(),
             Ok(_) => out_of_order(1),
         };
         self.settle(ticket, answer, now, actions);
@@ -317,12 +337,12 @@ impl Shard {
         self.connections[slot as usize].unacked -= 1;
         let Envelope { conversation, producer, no, .. } = unacked.envelope;
         let frame = match answer {
-            Answer::Ack { seq, epoch, ts, pos } => {
+            Answer::Ack { seq, pos, ts } => {
                 let waited_ms = now.mono_ms.saturating_sub(unacked.begun_ms);
                 self.node_metrics.ack_seconds.observe(waited_ms * 1_000);
                 let partition = self.partition_of(conversation);
-                self.await_store(slot, Unstored { conversation, partition, pos, epoch, seq });
-                ServerFrame::Ack { conversation, producer, no, epoch, seq, ts }
+                self.await_store(slot, Unstored { conversation, partition, pos, seq });
+                ServerFrame::Ack { conversation, producer, no, epoch: pos.epoch, seq, ts }
             }
             Answer::Refuse { code, retry_after_ms, expected, seq } => {
                 let mut frame = error(unacked.id, code, Some((conversation, producer, no)));
@@ -378,11 +398,12 @@ impl Shard {
             let watermark = &self.watermark;
             queue.retain(|u| {
                 let watermark = watermark.0[usize::from(u.partition)];
-                // W of a later epoch says nothing of what an earlier one acked.
-                let stored = watermark.epoch == u.pos.epoch && watermark.n >= u.pos.n;
+                // W of a later epoch says nothing of what an earlier one acked; what the archive knows needs no W.
+                let passed = watermark.epoch == u.pos.epoch && watermark.n >= u.pos.n;
+                let stored = passed || u.pos.n == 0;
                 if stored {
-                    let same =
-                        |d: &&mut Unstored| (d.conversation, d.epoch) == (u.conversation, u.epoch);
+                    let key = |u: &Unstored| (u.conversation, u.pos.epoch);
+                    let same = |d: &&mut Unstored| key(d) == key(u);
                     match done.iter_mut().find(same) {
                         Some(d) if d.seq < u.seq => *d = *u,
                         Some(_) => {}
@@ -395,8 +416,8 @@ impl Shard {
                 self.connections[slot as usize].unstored = None;
                 self.unstored.remove(&slot);
             }
-            for Unstored { conversation, epoch, seq, .. } in done {
-                let frame = ServerFrame::Persisted { conversation, epoch, seq };
+            for Unstored { conversation, pos, seq, .. } in done {
+                let frame = ServerFrame::Persisted { conversation, epoch: pos.epoch, seq };
                 self.send(slot, &frame, now, actions);
             }
         }

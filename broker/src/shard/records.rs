@@ -51,8 +51,8 @@ pub(super) struct Watch {
 pub(super) struct Unstored {
     pub(super) conversation: ConversationId,
     pub(super) partition: Partition,
+    /// `n` = 0: the store has it.
     pub(super) pos: Pos,
-    pub(super) epoch: u32,
     pub(super) seq: u64,
 }
 

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use protocol::ConversationId;
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -147,7 +148,10 @@ impl Client {
     }
 
     pub(crate) async fn publish(&mut self, no: u64, text: &str) {
-        let conversation = crate::harness::direct();
+        self.publish_to(crate::harness::direct(), no, text).await;
+    }
+
+    pub(crate) async fn publish_to(&mut self, conversation: ConversationId, no: u64, text: &str) {
         self.say(&format!(
             "{{\"type\":\"publish\",\"conversation\":\"{conversation}\",\"producer\":\"9f8e7d6c5b4a3921\",\"no\":{no},\"body\":{{\"text\":\"{text}\"}}}}"
         ))

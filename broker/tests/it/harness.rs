@@ -11,12 +11,13 @@ use std::{
 };
 
 use backplane::{
-    Archive, Head, Live, Log, NodeId,
+    Archive, Envelope, Head, Key, Live, Log, NodeId, Verdict,
     local::{Clock, LocalLive, LocalLog},
     memory_archive::MemoryArchive,
 };
 use broker::{BrokerConfig, Node, Seams, admin};
-use protocol::{ConversationId, Pos, SessionId, UserId};
+use protocol::{ConversationId, EventKind, Pos, SessionId, UserId};
+use serde_json::Value;
 use token::{Audience, Claims, Keyring};
 use tokio::{
     net::TcpListener,
@@ -159,6 +160,16 @@ impl Broker {
     pub(crate) async fn store_all(&self) {
         let (lease, end) = (self.log.lease(0).await.unwrap(), self.log.end(0).await.unwrap());
         self.log.advance(0, end, lease).await.unwrap();
+    }
+
+    /// Appends as the api does, under the given membership version.
+    pub(crate) async fn append(&self, key: Key, mver: u64, kind: EventKind, body: Value) -> u64 {
+        let body = serde_json::to_vec(&body).unwrap();
+        let envelope = Envelope::new(key, mver, kind, body.into());
+        match self.log.appender(0).append(&[envelope]).await.unwrap()[..] {
+            [Verdict::Stored { seq, .. }] => seq,
+            ref other => panic!("{other:?}"),
+        }
     }
 
     pub(crate) async fn revoke(&self, session: u128) {

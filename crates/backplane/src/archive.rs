@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use protocol::{ConversationId, EventKind, Pos, Producer, Role, UserId};
 
-use crate::{BoxFuture, Key, ProducerState};
+use crate::{BoxFuture, Earlier, Key, ProducerState};
 
 /// One conversation of a user, as the store has it. Records merge: the larger `mver` wins, removals are tombstones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,8 +60,8 @@ pub struct Head {
 /// What the store knows of an idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Found {
-    /// `(seq, epoch, hash)` of the event stored under the key.
-    pub stored: Option<(u64, u32, u64)>,
+    /// The event stored under the key.
+    pub stored: Option<Earlier>,
     /// What to install in the log for its producer, if anything of it is stored.
     pub producer: Option<ProducerState>,
 }

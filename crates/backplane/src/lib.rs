@@ -24,8 +24,8 @@ pub use live::{
     Cursors, Live, LiveError, NodeId, PresenceChange, Revocation, Signal, SignalStream,
 };
 pub use log::{
-    Admitted, AppendError, Appender, Follower, Gap, Lease, Log, LogError, LogInfo, Partition,
-    ProducerState, ReadError, Verdict,
+    Admitted, AppendError, Appender, Earlier, Follower, Gap, Lease, Log, LogError, LogInfo,
+    Partition, ProducerState, ReadError, Verdict,
 };
 
 /// A boxed future, as the seams return them: one allocation per batch or call, never per message.

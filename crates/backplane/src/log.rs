@@ -48,12 +48,14 @@ pub enum Verdict {
         /// When.
         ts: u64,
     },
-    /// The same publish was stored before.
+    /// The same publish was stored before: what [`Verdict::Stored`] said then.
     Dup {
         /// Its place in the conversation.
         seq: u64,
-        /// Lifetime of the numbering it was stored under.
-        epoch: u32,
+        /// Its batch's place; `n` = 0: in the store since long ago, which knows only the epoch.
+        pos: Pos,
+        /// When it was stored.
+        ts: u64,
     },
     /// The key was used for other content.
     Reused {
@@ -158,13 +160,28 @@ pub struct Admitted {
     pub restore: Option<Lease>,
 }
 
+/// A publish that is stored: enough to answer a re-send of it as the first one was answered (R11).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Earlier {
+    /// Its number.
+    pub no: u64,
+    /// Hash of kind and body.
+    pub hash: u64,
+    /// Its place in the conversation.
+    pub seq: u64,
+    /// Its batch's place; `n` = 0 when the archive tells of it.
+    pub pos: Pos,
+    /// When it was stored.
+    pub ts: u64,
+}
+
 /// What the log remembers of one producer in one conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ProducerState {
     /// The highest `no` stored.
     pub last: u64,
-    /// The latest of them, newest last: `(no, hash, seq)`; at most [`protocol::limits::DEDUPE_WINDOW`].
-    pub recent: Vec<(u64, u64, u64)>,
+    /// The latest of them, newest last; at most [`protocol::limits::DEDUPE_WINDOW`].
+    pub recent: Vec<Earlier>,
 }
 
 /// The ordered, durable log.

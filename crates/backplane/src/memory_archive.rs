@@ -11,12 +11,12 @@ use std::{
 use protocol::{ConversationId, Pos, UserId, limits};
 
 use crate::{
-    Archive, ArchiveError, Batch, BoxFuture, Found, Head, Key, Logged, Membership, ProducerState,
-    StoredEvent, View, sequencer::ProducerKey,
+    Archive, ArchiveError, Batch, BoxFuture, Earlier, Envelope, Found, Head, Key, Logged,
+    Membership, ProducerState, StoredEvent, View, sequencer::ProducerKey,
 };
 
-/// `no` → `(seq, epoch, hash)`.
-type Numbers = BTreeMap<u64, (u64, u32, u64)>;
+/// By `no`.
+type Numbers = BTreeMap<u64, Earlier>;
 
 #[derive(Debug, Default)]
 struct State {
@@ -33,7 +33,9 @@ impl State {
     fn store(&mut self, batch: &Batch, event: &Logged) {
         let (e, epoch) = (&event.envelope, batch.pos.epoch);
         let numbers = self.producers.entry((e.conversation, e.from, e.producer)).or_default();
-        let first = *numbers.entry(e.no).or_insert((event.seq, epoch, e.hash));
+        let Envelope { no, hash, .. } = *e;
+        let (seq, pos, ts) = (event.seq, Pos::new(epoch, 0), batch.ts);
+        let first = *numbers.entry(no).or_insert(Earlier { no, hash, seq, pos, ts });
         let stored = StoredEvent {
             conversation: e.conversation,
             epoch,
@@ -43,7 +45,7 @@ impl State {
             producer: e.producer,
             no: e.no,
             ts: batch.ts,
-            kind: (first.0 == event.seq).then_some(e.kind),
+            kind: (first.seq == event.seq).then_some(e.kind),
             body: e.body.clone(),
         };
         self.events.entry((e.conversation, event.seq)).or_insert(stored);
@@ -147,11 +149,10 @@ fn found_of(state: &State, key: Key) -> Found {
     let Some(numbers) = state.producers.get(&(key.conversation, key.user, key.producer)) else {
         return Found::default();
     };
-    let newest = numbers.iter().rev().take(limits::DEDUPE_WINDOW);
-    let mut recent: Vec<(u64, u64, u64)> =
-        newest.map(|(no, (seq, _, hash))| (*no, *hash, *seq)).collect();
+    let mut recent: Vec<Earlier> =
+        numbers.values().rev().take(limits::DEDUPE_WINDOW).copied().collect();
     recent.reverse();
-    let last = recent.last().map_or(0, |(no, _, _)| *no);
+    let last = recent.last().map_or(0, |earlier| earlier.no);
     Found { stored: numbers.get(&key.no).copied(), producer: Some(ProducerState { last, recent }) }
 }
 

@@ -8,15 +8,15 @@ use std::collections::{HashMap, HashSet};
 use foldhash::fast::RandomState;
 use protocol::{ConversationId, EventKind, Pos, Producer, UserId, limits};
 
-use crate::{Batch, Envelope, Head, Logged, ProducerState, Verdict};
+use crate::{Batch, Earlier, Envelope, Head, Logged, ProducerState, Verdict};
 
 /// A producer in a conversation: the unit of idempotency.
 pub type ProducerKey = (ConversationId, UserId, Producer);
 
 type Map<K, V> = HashMap<K, V, RandomState>;
 
-/// Producers of one generation; one more starts the next early. 200,000 × (24 × 32 + 100) B = 174 MB at the very worst.
-pub const PRODUCERS_MAX: usize = 200_000;
+/// Producers of one generation; one more starts the next early. 100,000 × (48 × 32 + 100) B = 164 MB at the very worst.
+pub const PRODUCERS_MAX: usize = 100_000;
 
 /// Seqs that a conversation leaves out at its first append in a later epoch: more than anybody can have seen of what was
 /// lost, so that no number means two things.
@@ -193,7 +193,8 @@ impl Sequencer {
             after.mver = after.seq;
         }
         let mut state = known.cloned().unwrap_or_default();
-        remember(&mut state, envelope.no, envelope.hash, after.seq);
+        let (no, hash, seq) = (envelope.no, envelope.hash, after.seq);
+        remember(&mut state, Earlier { no, hash, seq, pos, ts });
         plan.conversations.insert(envelope.conversation, after);
         plan.producers.insert(key, state);
         events.push(Logged { seq: after.seq, ordinal: after.ordinal, envelope: envelope.clone() });
@@ -210,13 +211,13 @@ impl Sequencer {
         if envelope.no > last {
             return Some(Verdict::OutOfOrder { expected: last + 1 });
         }
-        let found = state.recent.iter().rev().find(|(no, _, _)| *no == envelope.no);
+        let found = state.recent.iter().rev().find(|earlier| earlier.no == envelope.no);
         Some(match found {
             None => Verdict::OldId,
-            Some((_, hash, seq)) if *hash == envelope.hash => {
-                Verdict::Dup { seq: *seq, epoch: self.epoch }
+            Some(&Earlier { hash, seq, pos, ts, .. }) if hash == envelope.hash => {
+                Verdict::Dup { seq, pos, ts }
             }
-            Some((_, _, seq)) => Verdict::Reused { seq: *seq },
+            Some(&Earlier { seq, .. }) => Verdict::Reused { seq },
         })
     }
 
@@ -251,7 +252,8 @@ impl Sequencer {
             let key = (conversation, from, producer);
             let mut remembered =
                 self.old.remove(&key).or_else(|| self.young.remove(&key)).unwrap_or_default();
-            remember(&mut remembered.state, no, hash, event.seq);
+            let (seq, pos, ts) = (event.seq, batch.pos, batch.ts);
+            remember(&mut remembered.state, Earlier { no, hash, seq, pos, ts });
             remembered.n = batch.pos.n;
             self.young.insert(key, remembered);
         }
@@ -280,12 +282,12 @@ impl Sequencer {
     }
 }
 
-fn remember(state: &mut ProducerState, no: u64, hash: u64, seq: u64) {
+fn remember(state: &mut ProducerState, earlier: Earlier) {
     if state.recent.len() == limits::DEDUPE_WINDOW {
         state.recent.remove(0);
     }
-    state.recent.push((no, hash, seq));
-    state.last = state.last.max(no);
+    state.recent.push(earlier);
+    state.last = state.last.max(earlier.no);
 }
 
 #[cfg(test)]
@@ -312,15 +314,16 @@ mod tests {
     struct Driver {
         sequencer: Sequencer,
         n: u64,
+        ts: u64,
     }
 
     impl Driver {
         fn new() -> Self {
-            Self { sequencer: Sequencer::new(1, 0), n: 0 }
+            Self { sequencer: Sequencer::new(1, 0), n: 0, ts: 77 }
         }
 
         fn append(&mut self, envelopes: &[Envelope]) -> Vec<Verdict> {
-            let plan = self.sequencer.plan(envelopes, Pos::new(1, self.n + 1), 77);
+            let plan = self.sequencer.plan(envelopes, Pos::new(1, self.n + 1), self.ts);
             self.n += u64::from(plan.batch.is_some());
             let verdicts = plan.verdicts.clone();
             self.sequencer.commit(plan);
@@ -330,6 +333,10 @@ mod tests {
 
     fn stored(seq: u64, n: u64) -> Verdict {
         Verdict::Stored { seq, pos: Pos::new(1, n), ts: 77 }
+    }
+
+    fn dup(seq: u64, n: u64) -> Verdict {
+        Verdict::Dup { seq, pos: Pos::new(1, n), ts: 77 }
     }
 
     #[test]
@@ -354,11 +361,9 @@ mod tests {
         let mut driver = Driver::new();
         driver.append(&[envelope(direct, 1, 0, EventKind::Created, "{}")]);
         let message = envelope(direct, 2, 0, EventKind::Message, "a");
-        assert_eq!(
-            driver.append(&[message.clone(), message.clone()]),
-            [stored(2, 2), Verdict::Dup { seq: 2, epoch: 1 }]
-        );
-        assert_eq!(driver.append(&[message]), [Verdict::Dup { seq: 2, epoch: 1 }]);
+        assert_eq!(driver.append(&[message.clone(), message.clone()]), [stored(2, 2), dup(2, 2)]);
+        driver.ts += 9;
+        assert_eq!(driver.append(&[message]), [dup(2, 2)]);
         let other = envelope(direct, 2, 0, EventKind::Message, "b");
         assert_eq!(driver.append(&[other]), [Verdict::Reused { seq: 2 }]);
         let gap = envelope(direct, 9, 0, EventKind::Message, "c");
@@ -381,7 +386,8 @@ mod tests {
         let mut stranger = envelope(direct, 7, 0, EventKind::Message, "m");
         stranger.producer = Producer(6);
         assert_eq!(driver.append(std::slice::from_ref(&stranger)), [Verdict::OldId]);
-        let known = ProducerState { last: 6, recent: vec![(6, 1, 3)] };
+        let earlier = Earlier { no: 6, hash: 1, seq: 3, pos: Pos::new(1, 0), ts: 7 };
+        let known = ProducerState { last: 6, recent: vec![earlier] };
         driver.sequencer.install((direct, ADA, Producer(6)), known);
         assert_eq!(driver.append(&[stranger]), [stored(41, 41)]);
     }
@@ -445,11 +451,7 @@ mod tests {
             now += limits::DEDUPE_MS;
             driver.sequencer.rotate(now, Pos::new(1, 1));
         }
-        assert_eq!(
-            driver.append(std::slice::from_ref(&resend)),
-            [Verdict::Dup { seq: 2, epoch: 1 }],
-            "n 2 is above W"
-        );
+        assert_eq!(driver.append(std::slice::from_ref(&resend)), [dup(2, 2)], "n 2 is above W");
         for _ in 0..2 {
             now += limits::DEDUPE_MS;
             driver.sequencer.rotate(now, Pos::new(1, 2));

@@ -8,7 +8,7 @@ use std::sync::{
 };
 
 use backplane::{
-    AppendError, Envelope, Found, Key, Log, ProducerState, Verdict,
+    AppendError, Earlier, Envelope, Found, Key, Log, ProducerState, Verdict,
     local::{LocalError, LocalLog, MemoryDisk, Options},
     memory_archive::MemoryArchive,
 };
@@ -78,14 +78,13 @@ async fn r11_a_first_publish_is_not_stored_twice_however_late_it_comes_again() {
     let bench = Bench::default();
     let log = bench.born().await;
     let first = message(1, "once");
-    assert!(matches!(
-        append(&log, std::slice::from_ref(&first)).await.unwrap()[..],
-        [Verdict::Stored { .. }]
-    ));
+    let verdicts = append(&log, std::slice::from_ref(&first)).await.unwrap();
+    let [Verdict::Stored { seq, ts, .. }] = verdicts[..] else { panic!("{verdicts:?}") };
     let lease = log.lease(0).await.unwrap();
     log.advance(0, Pos::new(1, 2), lease).await.unwrap();
-    let state = ProducerState { last: 1, recent: vec![(1, first.hash, 2)] };
-    let found = Found { stored: Some((2, 1, first.hash)), producer: Some(state) };
+    let earlier = Earlier { no: 1, hash: first.hash, seq, pos: Pos::new(1, 0), ts };
+    let state = ProducerState { last: 1, recent: vec![earlier] };
+    let found = Found { stored: Some(earlier), producer: Some(state) };
     bench.archive.set_found(first.key(), found);
     bench.archive.set_head(
         key(1, 1).conversation,
@@ -95,7 +94,10 @@ async fn r11_a_first_publish_is_not_stored_twice_however_late_it_comes_again() {
         bench.now.fetch_add(limits::DEDUPE_MS, SeqCst);
         append(&log, &[message(99, "moves time on")]).await.unwrap();
     }
-    assert_eq!(append(&log, &[first]).await.unwrap(), [Verdict::Dup { seq: 2, epoch: 1 }]);
+    assert_eq!(
+        append(&log, &[first]).await.unwrap(),
+        [Verdict::Dup { seq, pos: Pos::new(1, 0), ts }]
+    );
 }
 
 /// A disk that was full in the middle of a record could keep all of it but the padding: after the next start an envelope

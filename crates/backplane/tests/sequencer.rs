@@ -60,6 +60,7 @@ impl Run {
 fn place_free(verdicts: &[Verdict]) -> Vec<Verdict> {
     let free = |verdict: &Verdict| match *verdict {
         Verdict::Stored { seq, .. } => Verdict::Stored { seq, pos: Pos::default(), ts: 0 },
+        Verdict::Dup { seq, .. } => Verdict::Dup { seq, pos: Pos::default(), ts: 0 },
         other => other,
     };
     verdicts.iter().map(free).collect()

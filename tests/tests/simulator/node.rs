@@ -376,9 +376,9 @@ impl Node {
             Ok(verdicts) => {
                 for verdict in &verdicts {
                     match verdict {
-                        Verdict::Stored { pos, .. } => self.told_of = self.told_of.max(*pos),
-                        // It does not say where: somewhere up to the end.
-                        Verdict::Dup { .. } => self.told_of = self.told_of.max(around.log.end()),
+                        Verdict::Stored { pos, .. } | Verdict::Dup { pos, .. } => {
+                            self.told_of = self.told_of.max(*pos);
+                        }
                         _ => {}
                     }
                 }

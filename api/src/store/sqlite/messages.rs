@@ -4,10 +4,10 @@
 //!
 //! Phase 1 inserts events before phase 2 folds them: folded reads end at the conversation's head, which phase 2 moves.
 
-use backplane::{Found, Head, Key, ProducerState, StoredEvent};
+use backplane::{Earlier, Found, Head, Key, ProducerState, StoredEvent};
 use bytes::Bytes;
-use protocol::{ConversationId, EventKind, Producer, UserId, limits};
-use rusqlite::{Connection, OptionalExtension, Transaction};
+use protocol::{ConversationId, EventKind, Pos, Producer, UserId, limits};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 
 use super::{
     SqliteStore,
@@ -154,25 +154,33 @@ fn find(tx: &Transaction<'_>, key: Key) -> Result<Found, StoreError> {
     let Some(number) = number(tx, key.conversation)? else { return Ok(Found::default()) };
     let producer = (int(key.user.0), number, int(key.producer.0));
     let mut statement = tx.prepare_cached(
-        "SELECT id, epoch, hash FROM events WHERE sender = ?1 AND id >> 32 = ?2 AND producer = ?3 AND no = ?4",
+        "SELECT no, hash, id, epoch, ts FROM events \
+         WHERE sender = ?1 AND id >> 32 = ?2 AND producer = ?3 AND no = ?4",
     )?;
     let stored = statement
-        .query_row((producer.0, producer.1, producer.2, int(key.no)), |row| {
-            Ok((seq_of(row.get(0)?), row.get(1)?, nat_at(row, 2)?))
-        })
+        .query_row((producer.0, producer.1, producer.2, int(key.no)), earlier)
         .optional()?;
     let mut statement = tx.prepare_cached(
-        "SELECT no, hash, id FROM events WHERE sender = ?1 AND id >> 32 = ?2 AND producer = ?3 \
-         ORDER BY no DESC LIMIT ?4",
+        "SELECT no, hash, id, epoch, ts FROM events \
+         WHERE sender = ?1 AND id >> 32 = ?2 AND producer = ?3 ORDER BY no DESC LIMIT ?4",
     )?;
     let window = count(limits::DEDUPE_WINDOW);
-    let recent = statement.query_map((producer.0, producer.1, producer.2, window), |row| {
-        Ok((nat_at(row, 0)?, nat_at(row, 1)?, seq_of(row.get(2)?)))
-    })?;
+    let recent = statement.query_map((producer.0, producer.1, producer.2, window), earlier)?;
     let mut recent = recent.collect::<Result<Vec<_>, _>>()?;
     recent.reverse();
-    let producer = recent.last().map(|(last, _, _)| *last);
+    let producer = recent.last().map(|earlier| earlier.no);
     Ok(Found { stored, producer: producer.map(|last| ProducerState { last, recent }) })
+}
+
+/// A row of `no, hash, id, epoch, ts`. Which batch it came in is not kept: all that is here is at or below W.
+fn earlier(row: &Row<'_>) -> Result<Earlier, rusqlite::Error> {
+    Ok(Earlier {
+        no: nat_at(row, 0)?,
+        hash: nat_at(row, 1)?,
+        seq: seq_of(row.get(2)?),
+        pos: Pos::new(row.get(3)?, 0),
+        ts: nat_at(row, 4)?,
+    })
 }
 
 fn items(

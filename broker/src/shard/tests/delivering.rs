@@ -93,6 +93,8 @@ fn r23_removed_while_connecting_hears_nothing() {
     node.batch(vec![message(group(), ADA, 5)]);
     assert_eq!(kinds(&node.read(bob)), ["welcome"]);
     node.publish(bob, group(), 1);
+    let (ticket, _) = node.appends().remove(0);
+    node.verdict(ticket, Verdict::StaleMembership { mver: 4 });
     assert_eq!(node.read(bob)[0]["code"], "forbidden");
 }
 

@@ -1,7 +1,7 @@
 //! Publish, verdicts, deadlines. Owns: rules R10–R18. Never does: delivery. Talks to: the harness.
 //! Start reading at: the top.
 
-use backplane::{ArchiveError, Found, Head, ProducerState};
+use backplane::{ArchiveError, Earlier, Found, Head, ProducerState};
 
 use super::*;
 
@@ -32,18 +32,31 @@ fn r10_the_mutant_that_acks_before_the_append_is_seen() {
     assert_eq!(kinds(&node.read(ada)), ["ack"]);
 }
 
+/// A re-send was acked with the time of the re-send when the Tail did not have the event.
 #[test]
-fn r11_a_duplicate_gets_the_same_ack() {
+fn r11_r17_a_duplicate_gets_the_same_ack_and_the_same_persisted() {
     let mut node = Node::new();
     let ada = node.online(ADA, View::default());
-    node.batch(vec![message(direct(), ADA, 1)]);
-    let first = node.read(ada);
-    node.now.wall_ms += 5_000;
-    node.publish(ada, direct(), 1);
-    let (ticket, _) = node.appends().remove(0);
-    node.verdict(ticket, Verdict::Dup { seq: 1, epoch: 1 });
-    let frames = node.read(ada);
-    assert_eq!((kinds(&frames), &frames[0]["ts"]), (vec!["ack"], &first[0]["ts"]));
+    let mut round = |verdict: Verdict| {
+        node.publish(ada, direct(), 1);
+        let (ticket, _) = node.appends().remove(0);
+        node.verdict(ticket, verdict);
+        let ack = node.read(ada).remove(0);
+        node.pass(1_000);
+        assert!(node.read(ada).is_empty(), "W is at 6");
+        node.shard.on_watermark(0, Pos::new(1, 7));
+        node.pass(1_000);
+        let persisted = node.read(ada).remove(0);
+        node.shard.watermark.0[0] = Pos::new(1, 6);
+        (ack, persisted)
+    };
+    let (pos, ts) = (Pos::new(1, 7), 5);
+    let first = round(Verdict::Stored { seq: 12, pos, ts });
+    assert_eq!(
+        (first.0["type"].as_str(), first.1["type"].as_str()),
+        (Some("ack"), Some("persisted"))
+    );
+    assert_eq!(round(Verdict::Dup { seq: 12, pos, ts }), first);
 }
 
 #[test]
@@ -162,12 +175,64 @@ fn r14_who_was_just_added_over_http_is_not_refused_before_the_news_is_here() {
     assert!(node.appends().is_empty() && node.read(ada).is_empty());
     node.batch(vec![member(1, ADA, Some(Role::Owner))]);
     assert_eq!(node.appends().remove(0).1.mver, 1);
-    // And a stranger is, a second later.
+    // And a stranger is, a second later, when the log does not know their publish either.
     let bob = node.online(BOB, View::default());
     node.publish(bob, group(), 1);
     node.pass(1_000);
+    let (ticket, envelope) = node.appends().remove(0);
+    assert_eq!(envelope.mver, 0, "a version at which nothing is stored");
+    node.verdict(ticket, Verdict::StaleMembership { mver: 1 });
     assert_eq!(node.read(bob)[0]["code"], "forbidden");
     assert!(node.appends().is_empty());
+}
+
+/// The ack was lost, then the member was removed: the re-send was refused although the message was stored.
+#[test]
+fn r11_who_was_removed_gets_the_ack_of_what_was_stored_before_and_nothing_else() {
+    let mut node = Node::new();
+    let ada = node.online(ADA, in_group(2));
+    node.batch(vec![member(5, ADA, None)]);
+    node.read(ada);
+    let ask = |node: &mut Node, verdict: Verdict| {
+        node.publish(ada, group(), 1);
+        let (ticket, envelope) = node.appends().remove(0);
+        assert_eq!(envelope.mver, 0, "a version at which nothing is stored");
+        node.verdict(ticket, verdict);
+        (ticket, envelope)
+    };
+    let (pos, ts) = (Pos::new(1, 1), 5);
+    ask(&mut node, Verdict::Dup { seq: 4, pos, ts });
+    let ack = node.read(ada).remove(0);
+    assert_eq!(
+        (ack["type"].as_str(), ack["seq"].as_u64(), ack["ts"].as_u64()),
+        (Some("ack"), Some(4), Some(5))
+    );
+    ask(&mut node, Verdict::Reused { seq: 4 });
+    assert_eq!(node.read(ada)[0]["code"], "reused");
+    let unknown = [
+        Verdict::StaleMembership { mver: 5 },
+        Verdict::OutOfOrder { expected: 1 },
+        Verdict::UnknownConversation,
+    ];
+    for verdict in unknown {
+        ask(&mut node, verdict);
+        assert_eq!(node.read(ada)[0]["code"], "forbidden", "{verdict:?}");
+    }
+    let (ticket, envelope) = ask(&mut node, Verdict::OldId);
+    let Envelope { no, hash, .. } = envelope;
+    let earlier = Earlier { no, hash, seq: 4, pos: Pos::new(1, 0), ts: 5 };
+    let found = |stored| Ok(Found { stored, producer: None });
+    node.shard.on_found(ticket, found(Some(earlier)), node.now, &mut node.actions);
+    assert_eq!(node.read(ada).remove(0), ack, "from the archive");
+    let (ticket, _) = ask(&mut node, Verdict::OldId);
+    node.shard.on_found(ticket, found(None), node.now, &mut node.actions);
+    assert_eq!(node.read(ada)[0]["code"], "forbidden");
+    // Added again while the log was asked.
+    node.publish(ada, group(), 1);
+    let (ticket, _) = node.appends().remove(0);
+    node.batch(vec![member(6, ADA, Some(Role::Member))]);
+    node.verdict(ticket, Verdict::StaleMembership { mver: 6 });
+    assert_eq!(node.appends().remove(0).1.mver, 6);
 }
 
 #[test]
@@ -188,9 +253,15 @@ fn r11_an_id_older_than_the_logs_memory_is_found_in_the_archive() {
     let producer = Some(ProducerState { last: 2, recent: vec![] });
     old(&mut node, Ok(Found { stored: None, producer }));
     assert_eq!(node.appends().len(), 1, "installed: the log can tell now");
-    old(&mut node, Ok(Found { stored: Some((8, 1, envelope.hash)), producer: None }));
+    let hash = envelope.hash;
+    let earlier = Earlier { no: 3, hash, seq: 8, pos: Pos::new(1, 0), ts: 5 };
+    old(&mut node, Ok(Found { stored: Some(earlier), producer: None }));
     let frames = node.read(ada);
     assert_eq!((kinds(&frames), seqs(&frames)), (vec!["ack"], vec![8]));
+    assert_eq!(frames[0]["ts"], 5, "the time of the first");
+    node.shard.on_watermark(0, Pos::new(2, 1));
+    node.pass(1_000);
+    assert_eq!(kinds(&node.read(ada)), ["persisted"], "the store has it, whatever W says");
 }
 
 #[test]

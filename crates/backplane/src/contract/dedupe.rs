@@ -3,17 +3,18 @@
 //! Owns: keys and numbers of producers. Never does: membership. Talks to: nobody. Start reading at: [`laws`].
 
 use bytes::Bytes;
-use protocol::{EventKind, limits};
+use protocol::{EventKind, Pos, limits};
 
 use super::{
     Law, LogHarness, Outcome, append, begin, dense_and_unique, direct, events_of, message,
     messages, partition, persist, read_all, same, store, text,
 };
-use crate::{Archive, Envelope, Verdict};
+use crate::{Archive, Earlier, Envelope, Verdict};
 
 pub(super) fn laws<H: LogHarness>() -> Vec<Law<H>> {
     vec![
         ("the same batch twice is all Dup", |h| Box::pin(same_batch_twice(h))),
+        ("a duplicate is told what the first one was told", |h| Box::pin(told_the_same(h))),
         ("a key with other content is Reused", |h| Box::pin(reused(h))),
         ("numbers of a producer leave no gap", |h| Box::pin(numbers(h))),
         ("what the log forgot the archive knows", |h| Box::pin(beyond_the_window(h))),
@@ -26,21 +27,26 @@ pub(super) fn laws<H: LogHarness>() -> Vec<Law<H>> {
     ]
 }
 
-fn dups(seqs: std::ops::RangeInclusive<u64>, epoch: u32) -> Vec<Verdict> {
-    seqs.map(|seq| Verdict::Dup { seq, epoch }).collect()
+/// What those who were stored are told when they come again.
+fn dups(verdicts: &[Verdict]) -> Vec<Verdict> {
+    let again = |verdict: &Verdict| match *verdict {
+        Verdict::Stored { seq, pos, ts } => Verdict::Dup { seq, pos, ts },
+        other => other,
+    };
+    verdicts.iter().map(again).collect()
 }
 
 async fn same_batch_twice<H: LogHarness>(h: &mut H) -> Outcome {
     begin(&h.log()).await?;
     let batch = messages(5, 1..=4);
-    same(&store(&h.log(), &batch).await?, &vec![2, 3, 4, 5], "seqs")?;
+    let first = append(&h.log(), &batch).await?;
     for crash in [false, true] {
         if crash {
             h.crash().await;
         }
         let log = h.log();
         let end = log.end(partition(&log)).await.map_err(text)?;
-        same(&append(&log, &batch).await?, &dups(2..=5, end.epoch), "verdicts of a re-send")?;
+        same(&append(&log, &batch).await?, &dups(&first), "verdicts of a re-send")?;
         same(&log.end(partition(&log)).await.map_err(text)?, &end, "the end after a re-send")?;
     }
     let twice = [message(6, 1), message(6, 1)];
@@ -48,6 +54,31 @@ async fn same_batch_twice<H: LogHarness>(h: &mut H) -> Outcome {
     let dup = matches!(verdicts[..], [Verdict::Stored { seq: 6, .. }, Verdict::Dup { seq: 6, .. }]);
     super::ensure(dup, || format!("one envelope twice in a batch: {verdicts:?}"))?;
     dense_and_unique(&events_of(&read_all(&h.log()).await?, direct()))
+}
+
+/// From memory, after a restart, and (without the batch's place, which is below W then) from the archive.
+async fn told_the_same<H: LogHarness>(h: &mut H) -> Outcome {
+    begin(&h.log()).await?;
+    let mut first = append(&h.log(), &[message(5, 1)]).await?;
+    h.pass(1_000);
+    first.extend(append(&h.log(), &messages(5, 2..=3)).await?);
+    for crash in [false, true] {
+        if crash {
+            h.crash().await;
+        }
+        h.pass(1_000);
+        let again = append(&h.log(), &messages(5, 1..=3)).await?;
+        same(&again, &dups(&first), "verdicts of a re-send a second later")?;
+    }
+    let [.., Verdict::Stored { seq, pos, ts }] = first[..] else {
+        return Err(format!("not stored: {first:?}"));
+    };
+    persist(h).await?;
+    let found = h.archive().find(message(5, 3).key()).await.map_err(text)?;
+    let hash = message(5, 3).hash;
+    let earlier = Earlier { no: 3, hash, seq, pos: Pos::new(pos.epoch, 0), ts };
+    same(&found.stored, &Some(earlier), "what the archive knows")?;
+    same(&found.producer.and_then(|p| p.recent.last().copied()), &Some(earlier), "and installs")
 }
 
 async fn reused<H: LogHarness>(h: &mut H) -> Outcome {
@@ -93,7 +124,7 @@ async fn beyond_the_window<H: LogHarness>(h: &mut H) -> Outcome {
         format!("the oldest that is kept: {verdicts:?}")
     })?;
     let found = h.archive().find(message(5, 3).key()).await.map_err(text)?;
-    same(&found.stored.map(|(seq, _, _)| seq), &Some(4), "what the archive knows")?;
+    same(&found.stored.map(|earlier| earlier.seq), &Some(4), "what the archive knows")?;
     same(&append(&log, &[message(6, 9)]).await?, &vec![Verdict::OldId], "nothing known")?;
     log.install(direct(), message(6, 9).from, message(6, 9).producer, Default::default())
         .await
@@ -125,7 +156,7 @@ async fn late_resend<H: LogHarness>(h: &mut H) -> Outcome {
         [Verdict::Dup { seq: 4, .. }] => {}
         [Verdict::OldId] => {
             let found = h.archive().find(late.key()).await.map_err(text)?;
-            same(&found.stored.map(|(seq, _, _)| seq), &Some(4), "what the archive knows")?;
+            same(&found.stored.map(|earlier| earlier.seq), &Some(4), "what the archive knows")?;
             let state = found.producer.unwrap_or_default();
             log.install(direct(), late.from, late.producer, state).await.map_err(text)?;
         }
@@ -168,12 +199,11 @@ async fn forgotten_by_itself<H: LogHarness>(h: &mut H) -> Outcome {
 
 async fn unstored_is_remembered<H: LogHarness>(h: &mut H) -> Outcome {
     begin(&h.log()).await?;
-    store(&h.log(), &messages(5, 1..=3)).await?;
+    let first = append(&h.log(), &messages(5, 1..=3)).await?;
     for no in 1..=4 {
         h.pass(limits::DEDUPE_MS + 1);
         store(&h.log(), &[message(99, no)]).await?;
     }
     let verdicts = append(&h.log(), &messages(5, 1..=3)).await?;
-    let epoch = h.log().end(partition(&h.log())).await.map_err(text)?.epoch;
-    same(&verdicts, &dups(2..=4, epoch), "an hour without a persister")
+    same(&verdicts, &dups(&first), "an hour without a persister")
 }
