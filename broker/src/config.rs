@@ -34,6 +34,9 @@ pub struct BrokerConfig {
     pub drain_window_ms: u64,
     /// Least time between two appends: above 0 batches get larger under load, at the price of that latency.
     pub flush_spacing_ms: u64,
+    /// See [`ShardConfig::mutation`].
+    #[cfg(any(test, feature = "mutants"))]
+    pub mutation: Option<Mutation>,
 }
 
 impl BrokerConfig {
@@ -53,6 +56,8 @@ impl BrokerConfig {
             trusted_proxies: Vec::new(),
             drain_window_ms: 500,
             flush_spacing_ms: 0,
+            #[cfg(any(test, feature = "mutants"))]
+            mutation: None,
         }
     }
 
@@ -104,7 +109,7 @@ pub struct Rate {
     pub burst: u32,
 }
 
-/// Faults that the simulator must catch (LOG.md §9).
+/// Faults that tests must catch, or see the broker survive (LOG.md §9).
 #[cfg(any(test, feature = "mutants"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutation {
@@ -112,9 +117,20 @@ pub enum Mutation {
     ConnectWithoutMembersRecent,
     /// The ack is sent with the append, not after its verdict.
     AckBeforeAppend,
+    /// The shard panics at a publish of this number.
+    PanicAt(u64),
 }
 
 impl ShardConfig {
+    /// The shards of this node.
+    pub fn of(node: &BrokerConfig, log: backplane::LogInfo) -> Self {
+        Self {
+            #[cfg(any(test, feature = "mutants"))]
+            mutation: node.mutation,
+            ..Self::new(format!("{:016x}", node.node.0), log)
+        }
+    }
+
     /// The defaults of PROTOCOL.md §9.
     pub fn new(node: String, log: backplane::LogInfo) -> Self {
         Self {

@@ -87,7 +87,7 @@ pub async fn run(
     let presence = Arc::<PresenceMap>::default();
     let admission = Admission::new(&node.config);
     let (voice, speech) = tasks::live::Voice::new(Arc::clone(&node.metrics));
-    let config = ShardConfig::new(format!("{:016x}", node.config.node.0), info.clone());
+    let config = ShardConfig::of(&node.config, info.clone());
     let queue_max = config.unacked_max * node.config.n_shards();
     let (appenders, queues): (Vec<_>, Vec<_>) =
         (0..info.partitions).map(|_| mpsc::channel(queue_max)).unzip();

@@ -138,20 +138,29 @@ impl Drop for Shards {
 /// One thread's life: shard after shard, until one stops on purpose.
 fn supervise(number: usize, recipe: &Recipe, mailboxes: &Mailboxes, mut inbox: Inbox) {
     loop {
-        match live(number, recipe, mailboxes, inbox) {
-            Ok(Ended::Stopped) => return,
-            Ok(Ended::Panicked) => {
-                tracing::error!(shard = number, "a shard panicked; restarting it")
+        inbox = match live(number, recipe, mailboxes, inbox) {
+            Ok(None) => return,
+            Ok(Some(next)) => {
+                tracing::error!(shard = number, "a shard panicked; restarting it");
+                next
             }
-            Err(error) => tracing::error!(shard = number, %error, "a shard has no runtime"),
-        }
+            Err(error) => {
+                tracing::error!(shard = number, %error, "a shard has no runtime");
+                mailboxes.renew(recipe.config.unacked_max)
+            }
+        };
         recipe.around.node.shard_restarted();
-        inbox = mailboxes.renew(recipe.config.unacked_max);
         std::thread::sleep(RESTART_AFTER);
     }
 }
 
-fn live(number: usize, recipe: &Recipe, mailboxes: &Mailboxes, inbox: Inbox) -> io::Result<Ended> {
+/// One life. Returns the inbox of the next one, if it panicked.
+fn live(
+    number: usize,
+    recipe: &Recipe,
+    mailboxes: &Mailboxes,
+    mut inbox: Inbox,
+) -> io::Result<Option<Inbox>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let tasks = LocalSet::new();
     // The reader first: what it misses is in the Tail, what it repeats is passed over.
@@ -159,18 +168,24 @@ fn live(number: usize, recipe: &Recipe, mailboxes: &Mailboxes, inbox: Inbox) -> 
     let host =
         Host::new(number, shard(number, recipe), recipe.around.clone(), mailboxes.reply_to());
     let work =
-        AssertUnwindSafe(|| tasks.block_on(&runtime, serve(Rc::clone(&host), reader, inbox)));
+        AssertUnwindSafe(|| tasks.block_on(&runtime, serve(Rc::clone(&host), reader, &mut inbox)));
     let ended = catch_unwind(work).unwrap_or_else(|panic| {
         tracing::error!(shard = number, panic = what(&*panic), "panic in a shard");
         Ended::Panicked
     });
-    if ended == Ended::Panicked {
-        let last_words = AssertUnwindSafe(|| host.abandon());
-        if catch_unwind(last_words).is_err() {
-            recipe.around.node.metrics.shards[number].dropped[Dropped::ConnClosed as usize].add(1);
-        }
+    if ended == Ended::Stopped {
+        return Ok(None);
     }
-    Ok(ended)
+    // Before anybody is sent away: who comes back at once waits for the next life, and so do those who were on their way.
+    let next = mailboxes.renew(recipe.config.unacked_max);
+    while let Ok(post) = inbox.post.try_recv() {
+        mailboxes.post(post);
+    }
+    let last_words = AssertUnwindSafe(|| host.abandon());
+    if catch_unwind(last_words).is_err() {
+        recipe.around.node.metrics.shards[number].dropped[Dropped::ConnClosed as usize].add(1);
+    }
+    Ok(Some(next))
 }
 
 /// An empty shard at W: it hears again what the Tail holds above it, for the sake of membership news.
@@ -195,7 +210,7 @@ fn what(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// The loop of a shard.
-async fn serve(host: Rc<Host>, mut reader: Reader, mut inbox: Inbox) -> Ended {
+async fn serve(host: Rc<Host>, mut reader: Reader, inbox: &mut Inbox) -> Ended {
     host.hear_news();
     spawn_local(Rc::clone(&host).flush_loop());
     let bell = reader.bell();

@@ -91,6 +91,10 @@ impl Shard {
         actions: &mut Actions,
     ) {
         let Command::Publish { conversation, producer, no, body } = command else { return };
+        #[cfg(any(test, feature = "mutants"))]
+        if self.config.mutation == Some(crate::config::Mutation::PanicAt(*no)) {
+            panic!("put in on purpose");
+        }
         let connection = &mut self.connections[slot as usize];
         let key: PublishKey = (*conversation, *producer, *no);
         let refused = if usize::from(connection.unacked) >= limits::UNACKED_PER_CONNECTION_MAX {

@@ -7,4 +7,5 @@ mod client;
 mod ending;
 mod harness;
 mod hostile;
+mod restarting;
 mod upgrade;
