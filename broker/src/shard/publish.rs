@@ -311,12 +311,14 @@ impl Shard {
         actions: &mut Actions,
     ) {
         let Some(unacked) = self.unacked.get(&ticket) else { return };
-        let (hash, mver) = (unacked.envelope.hash, unacked.envelope.mver);
+        let Envelope { conversation, hash, mver, .. } = unacked.envelope;
         let answer = match answer {
             Err(_) => ErrorCode::Unavailable.into(),
             Ok(Found { stored: Some(earlier), .. }) if earlier.hash == hash => {
+                // Stored under an earlier epoch, it stands in this one.
+                let here = self.cursor.0[usize::from(self.partition_of(conversation))];
                 let Earlier { seq, pos, ts, .. } = earlier;
-                Answer::Ack { seq, pos, ts }
+                Answer::Ack { seq, pos: Pos::new(pos.epoch.max(here.epoch), 0), ts }
             }
             Ok(Found { stored: Some(Earlier { seq, .. }), .. }) => reused(seq),
             // Its producer is installed in the log now: the log can tell.

@@ -48,11 +48,11 @@ pub enum Verdict {
         /// When.
         ts: u64,
     },
-    /// The same publish was stored before: what [`Verdict::Stored`] said then.
+    /// The same publish was stored before: what [`Verdict::Stored`] said then, but for the epoch.
     Dup {
         /// Its place in the conversation.
         seq: u64,
-        /// Its batch's place; `n` = 0: in the store since long ago, which knows only the epoch.
+        /// Its batch's place in the present epoch; `n` = 0: the store has it, at or below W.
         pos: Pos,
         /// When it was stored.
         ts: u64,
@@ -169,7 +169,7 @@ pub struct Earlier {
     pub hash: u64,
     /// Its place in the conversation.
     pub seq: u64,
-    /// Its batch's place; `n` = 0 when the archive tells of it.
+    /// Its batch's place when it was stored; `n` = 0 when the archive tells of it.
     pub pos: Pos,
     /// When it was stored.
     pub ts: u64,

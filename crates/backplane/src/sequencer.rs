@@ -215,7 +215,8 @@ impl Sequencer {
         Some(match found {
             None => Verdict::OldId,
             Some(&Earlier { hash, seq, pos, ts, .. }) if hash == envelope.hash => {
-                Verdict::Dup { seq, pos, ts }
+                // Stored under an earlier epoch, it stands in this one.
+                Verdict::Dup { seq, pos: Pos::new(self.epoch, pos.n), ts }
             }
             Some(&Earlier { seq, .. }) => Verdict::Reused { seq },
         })
