@@ -47,6 +47,14 @@ impl Archive for StoreArchive {
         Box::pin(async move { self.store.find(key).await.map_err(unavailable) })
     }
 
+    fn contacts(
+        &self,
+        user: UserId,
+        people: Vec<UserId>,
+    ) -> BoxFuture<'_, Result<Vec<UserId>, ArchiveError>> {
+        Box::pin(async move { self.store.contacts(user, people).await.map_err(unavailable) })
+    }
+
     fn range(
         &self,
         conversation: ConversationId,

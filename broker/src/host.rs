@@ -189,6 +189,10 @@ impl Host {
                     let host = Rc::clone(self);
                     spawn_local(connection::lookup::authority(host, ticket, conversation, user));
                 }
+                Action::LoadContacts { ticket, user, people } => {
+                    let host = Rc::clone(self);
+                    spawn_local(connection::lookup::contacts(host, ticket, user, people));
+                }
                 Action::FindOld { ticket, key } => {
                     spawn_local(connection::lookup::old(Rc::clone(self), ticket, key));
                 }

@@ -127,6 +127,9 @@ pub trait Users: Send + Sync {
     /// People by name.
     fn find_people(&self, query: PeopleQuery) -> StoreFuture<'_, Vec<User>>;
 
+    /// Those of `people` who share a conversation with `user`, and `user`.
+    fn contacts(&self, user: UserId, people: Vec<UserId>) -> StoreFuture<'_, Vec<UserId>>;
+
     /// Changes fields. `None`: no such account, or deleted.
     fn change_user(&self, id: UserId, change: UserChange) -> StoreFuture<'_, Option<User>>;
 

@@ -68,6 +68,12 @@ pub(super) async fn contacts_are_those_who_share_a_conversation(store: Any) {
     let query = PeopleQuery { contacts_of: Some(ADA), limit: 10, ..Default::default() };
     let found = store.find_people(query).await.unwrap();
     assert_eq!(found.iter().map(|u| u.id).collect::<Vec<_>>(), [ADA, BOB]);
+    let among = store.contacts(ADA, vec![CY, BOB, UserId(77), ADA]).await.unwrap();
+    assert_eq!(among, [BOB, ADA]);
+    assert!(!store.view(ADA, 1).await.unwrap().flags.contacts_only);
+    let directory = SettingsChange { directory: Some(Directory::Contacts), ..Default::default() };
+    store.change_settings(directory).await.unwrap();
+    assert!(store.view(ADA, 1).await.unwrap().flags.contacts_only, "brokers hear of it");
 }
 
 pub(super) async fn a_deleted_account_is_a_tombstone_and_frees_its_name(store: Any) {

@@ -5,17 +5,22 @@
 
 use std::{rc::Rc, time::Duration};
 
-use backplane::{Archive, ArchiveError, Found, Head, Key, Revocation, Signal, View};
+use backplane::{Archive, ArchiveError, Found, Head, Key, LogError, Revocation, Signal, View};
 use protocol::{ConversationId, UserId};
-use tokio::{task::yield_now, time::timeout};
+use tokio::{
+    task::yield_now,
+    time::{sleep, timeout},
+};
 
 use crate::{
     host::Host,
-    shard::{AppendTicket, Principal, ViewTicket},
+    shard::{AppendTicket, Principal, ViewTicket, WatchTicket},
 };
 
 /// A question that has no answer by then is answered with an error.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// Pause between two looks at how far the store is.
+const STORE_POLL: Duration = Duration::from_millis(20);
 /// Sessions checked in a row before others get their turn.
 const CHECKS_IN_A_ROW: usize = 64;
 
@@ -71,6 +76,30 @@ async fn read_authority(
 ) -> Result<(Option<Head>, View), ArchiveError> {
     let head = archive.head(conversation).await?;
     Ok((head, archive.view(user).await?))
+}
+
+/// Waits for the store, *then* asks: who was met a moment ago is a contact.
+pub(crate) async fn contacts(
+    host: Rc<Host>,
+    ticket: WatchTicket,
+    user: UserId,
+    people: Vec<UserId>,
+) {
+    let answer = match timeout(DEADLINE, wait_for_store(&host)).await {
+        Ok(Ok(())) => ask(&host, host.around.archive.contacts(user, people.clone())).await,
+        _ => Err(ArchiveError("the store is behind".to_owned())),
+    };
+    host.step(|shard, now, actions| shard.on_contacts(ticket, people, answer, now, actions));
+}
+
+async fn wait_for_store(host: &Host) -> Result<(), LogError> {
+    for partition in 0..host.around.tails.len() as u16 {
+        let end = host.around.log.end(partition).await?;
+        while host.around.log.watermark(partition).await? < end {
+            sleep(STORE_POLL).await;
+        }
+    }
+    Ok(())
 }
 
 /// Finds what is stored of an old publish, and reminds the log of its producer.

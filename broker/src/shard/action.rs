@@ -28,6 +28,10 @@ pub struct AppendTicket(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ViewTicket(pub u64);
 
+/// Names one `watch` of one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WatchTicket(pub ConnectionId, pub u64);
+
 /// Verified user and session of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Principal {
@@ -85,6 +89,16 @@ pub enum Action {
         conversation: ConversationId,
         /// Of the view.
         user: UserId,
+    },
+    /// Wait until the store has what the log had when this was asked, then `Archive::contacts`; answer with
+    /// `Shard::on_contacts`.
+    LoadContacts {
+        /// Name it in the answer.
+        ticket: WatchTicket,
+        /// Who watches.
+        user: UserId,
+        /// Whom.
+        people: Vec<UserId>,
     },
     /// `Archive::find`, then `Log::install` if a producer was found; answer with `Shard::on_found`.
     FindOld {

@@ -23,6 +23,7 @@ use std::{
 
 pub use action::{
     Action, Actions, AppendOutcome, AppendTicket, ConnectionId, Now, Principal, ViewTicket,
+    WatchTicket,
 };
 use backplane::{Cursors, Partition, tail::SharedTail};
 use bytes::Bytes;

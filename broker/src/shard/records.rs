@@ -40,7 +40,10 @@ pub(super) struct CatchUp {
 /// What is on a client's screen.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
+    /// Only those who may be watched.
     pub(super) people: Box<[UserId]>,
+    /// The question who may be watched, while it is open.
+    pub(super) asked: u64,
     pub(super) conversations: Box<[ConversationId]>,
     /// People whose presence changed since the last flush.
     pub(super) changed: Vec<UserId>,

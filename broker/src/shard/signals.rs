@@ -3,12 +3,12 @@
 //! Owns: watch lists and what goes to them. Never does: durability. Talks to: the presence map.
 //! Start reading at: [`Shard::on_signals`].
 
-use backplane::{Cursors, Revocation, Signal};
+use backplane::{ArchiveError, Cursors, Revocation, Signal};
 use protocol::{CloseCode, Command, ConversationId, ErrorCode, Producer, ServerFrame, UserId};
 use smallvec::SmallVec;
 
 use super::{
-    Action, Actions, Now, Shard,
+    Action, Actions, Now, Shard, WatchTicket,
     connections::error,
     encode,
     records::{Stage, Watch},
@@ -66,7 +66,8 @@ impl Shard {
         actions.push(Action::Publish(Signal::Typing { conversation, user, producer, no }));
     }
 
-    /// Replaces both lists; answers `ok`, then the presence of all.
+    /// Replaces both lists; answers `ok`, then the presence of all. Whether they are contacts is asked first where only
+    /// contacts may be watched.
     pub(super) fn watch(
         &mut self,
         slot: u32,
@@ -86,25 +87,53 @@ impl Shard {
         let mut conversations = conversations.clone();
         conversations.sort_unstable();
         conversations.dedup();
-        for user in &people {
-            self.watched.entry(*user).or_default().push(slot);
-        }
         for conversation in &conversations {
             self.watching.entry(*conversation).or_default().push(slot);
         }
         self.send(slot, &ServerFrame::Ok { id }, now, actions);
-        if !people.is_empty() {
-            let people = self.presence.states(&people);
-            self.send(slot, &ServerFrame::Presence { people }, now, actions);
-        }
+        let asked = self.ticket();
+        let connection = &mut self.connections[slot as usize];
         if !people.is_empty() || !conversations.is_empty() {
-            let watch = Watch {
-                people: people.into(),
-                conversations: conversations.into(),
-                changed: Vec::new(),
-            };
-            self.connections[slot as usize].watch = Some(Box::new(watch));
+            let conversations = conversations.into();
+            let watch = Watch { conversations, asked, ..Watch::default() };
+            connection.watch = Some(Box::new(watch));
         }
+        if people.is_empty() {
+            return;
+        }
+        let (ticket, user) = (WatchTicket(connection.id, asked), connection.principal.user);
+        let index = self.user_index.get(&user);
+        if index.is_some_and(|index| self.users[*index as usize].flags.contacts_only) {
+            actions.push(Action::LoadContacts { ticket, user, people });
+        } else {
+            let contacts = people.clone();
+            self.on_contacts(ticket, people, Ok(contacts), now, actions);
+        }
+    }
+
+    /// The answer to [`Action::LoadContacts`]: others are as unknown as somebody who does not exist. Without one nothing is
+    /// said; the next `watch` asks again.
+    pub fn on_contacts(
+        &mut self,
+        ticket: WatchTicket,
+        people: Vec<UserId>,
+        contacts: Result<Vec<UserId>, ArchiveError>,
+        now: Now,
+        actions: &mut Actions,
+    ) {
+        let WatchTicket(connection, asked) = ticket;
+        let (Some(slot), Ok(contacts)) = (self.slot(connection), contacts) else { return };
+        let watch = self.connections[slot as usize].watch.as_mut();
+        let Some(watch) = watch.filter(|watch| watch.asked == asked) else { return };
+        watch.people = contacts.as_slice().into();
+        let mut states = self.presence.states(&people);
+        for state in states.iter_mut().filter(|state| !contacts.contains(&state.user)) {
+            (state.online, state.since) = (false, None);
+        }
+        for user in contacts {
+            self.watched.entry(user).or_default().push(slot);
+        }
+        self.send(slot, &ServerFrame::Presence { people: states }, now, actions);
     }
 
     pub(super) fn unwatch(&mut self, slot: u32) {

@@ -29,6 +29,8 @@ pub struct UserFlags {
     pub receipts_off: bool,
     /// May not connect.
     pub disabled: bool,
+    /// The instance lets people watch only those with whom they share a conversation (`directory = contacts`).
+    pub contacts_only: bool,
 }
 
 /// All that a shard needs to know of a user.
@@ -109,6 +111,13 @@ pub trait Archive: Send + Sync + std::fmt::Debug {
 
     /// What is stored under a key, and of its producer.
     fn find(&self, key: Key) -> BoxFuture<'_, Result<Found, ArchiveError>>;
+
+    /// Those of `people` who share a conversation with `user`, and `user`.
+    fn contacts(
+        &self,
+        user: UserId,
+        people: Vec<UserId>,
+    ) -> BoxFuture<'_, Result<Vec<UserId>, ArchiveError>>;
 
     /// Events of a conversation, `from ..= to`, in order; at most [`protocol::limits::PAGE_MAX`].
     fn range(

@@ -178,6 +178,25 @@ impl Archive for MemoryArchive {
         self.answer(|state| found_of(state, key))
     }
 
+    /// By the groups of the views; whom one shares a direct conversation with is not kept here.
+    fn contacts(
+        &self,
+        user: UserId,
+        people: Vec<UserId>,
+    ) -> BoxFuture<'_, Result<Vec<UserId>, ArchiveError>> {
+        self.answer(|state| {
+            let groups = |user: &UserId| {
+                let groups = state.views.get(user).into_iter().flat_map(|view| &view.groups);
+                groups.filter(|m| m.role.is_some()).map(|m| m.conversation).collect::<Vec<_>>()
+            };
+            let own = groups(&user);
+            let shares = |other: &UserId| {
+                *other == user || groups(other).iter().any(|group| own.contains(group))
+            };
+            people.into_iter().filter(shares).collect()
+        })
+    }
+
     fn range(
         &self,
         conversation: ConversationId,

@@ -282,6 +282,7 @@ impl Node {
             Action::Close { connection, code } => self.close(shard, connection, code, now),
             // Output is taken when its link is served; signals may get lost, and do.
             Action::Wake(_)
+            | Action::LoadContacts { .. }
             | Action::Publish(_)
             | Action::MergeReceipt(..)
             | Action::Announce(_) => {}

@@ -11,6 +11,7 @@ use super::{
     SqliteStore,
     columns::{blob, conversation_at, event_id, history_at, int, nat_at, role_at, user_at},
     ingest::positions,
+    instance,
     messages::{Way, scan},
     numbers::{number, number_or_new},
     people::blocked_by,
@@ -19,8 +20,8 @@ use super::{
 use crate::{
     projection::Item,
     store::{
-        Conversations, MemberRecord, Mine, MineChange, StoreError, StoreFuture, StoredConversation,
-        Summary,
+        Conversations, Directory, MemberRecord, Mine, MineChange, StoreError, StoreFuture,
+        StoredConversation, Summary,
     },
 };
 
@@ -181,11 +182,12 @@ fn summary(
 }
 
 fn view(tx: &Transaction<'_>, user: UserId, partitions: u16) -> Result<View, StoreError> {
+    let contacts_only = instance::settings(tx)?.directory == Directory::Contacts;
     let flags = tx
         .prepare_cached("SELECT hidden, receipts_off, disabled FROM users WHERE id = ?1")?
         .query_row([int(user.0)], |row| {
             let (hidden, receipts_off, disabled) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            Ok(UserFlags { hidden, receipts_off, disabled })
+            Ok(UserFlags { hidden, receipts_off, disabled, contacts_only })
         })
         .optional()?;
     let as_of = positions(tx, partitions)?;

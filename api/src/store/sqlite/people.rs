@@ -284,6 +284,18 @@ impl Users for SqliteStore {
         self.read(move |tx| find_people(tx, &query))
     }
 
+    fn contacts(&self, user: UserId, people: Vec<UserId>) -> StoreFuture<'_, Vec<UserId>> {
+        self.read(move |tx| {
+            let mut contacts = Vec::new();
+            for other in people {
+                if other == user || share_a_conversation(tx, user, other)? {
+                    contacts.push(other);
+                }
+            }
+            Ok(contacts)
+        })
+    }
+
     fn change_user(&self, id: UserId, change: UserChange) -> StoreFuture<'_, Option<User>> {
         self.write(move |tx| change_user(tx, id, &change))
     }

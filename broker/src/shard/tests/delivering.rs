@@ -177,6 +177,47 @@ fn r32_presence_comes_after_watch_and_then_once_a_second() {
 }
 
 #[test]
+fn r32_where_only_contacts_may_be_watched_others_are_as_good_as_unknown() {
+    let mut node = Node::new();
+    let flags = UserFlags { contacts_only: true, ..UserFlags::default() };
+    let ada = node.online(ADA, View { flags, ..View::default() });
+    let online = |node: &mut Node, user, online, as_of| {
+        let changes = vec![PresenceChange { user, online, as_of }];
+        node.shard.presence.apply(NodeId(2), &changes);
+        let signal = Signal::Presence { node: NodeId(2), version: 1, changes };
+        node.shard.on_signals(&[signal], node.now, &mut node.actions);
+        node.pass(1_000);
+    };
+    online(&mut node, BOB, true, 7);
+    online(&mut node, CY, true, 7);
+    let watch = format!("{{\"type\":\"watch\",\"people\":[\"{BOB}\",\"{CY}\"]}}");
+    let asked = |node: &mut Node| {
+        node.say(ada, &watch);
+        assert_eq!(kinds(&node.read(ada)), ["ok"], "nothing is told before the answer");
+        let asked = node.take(|action| match action {
+            Action::LoadContacts { ticket, people, .. } => Some((*ticket, people.clone())),
+            _ => None,
+        });
+        asked.into_iter().next().unwrap()
+    };
+    let (late, people) = asked(&mut node);
+    let (ticket, _) = asked(&mut node);
+    let all = people.clone();
+    node.shard.on_contacts(late, people.clone(), Ok(all), node.now, &mut node.actions);
+    assert!(node.read(ada).is_empty(), "the answer to an earlier list");
+    node.shard.on_contacts(ticket, people, Ok(vec![BOB]), node.now, &mut node.actions);
+    let told = node.read(ada).remove(0);
+    let of = |index: usize| {
+        (told["people"][index]["online"].as_bool(), told["people"][index]["since"].as_u64())
+    };
+    assert_eq!((of(0), of(1)), ((Some(true), Some(7)), (Some(false), None)));
+    online(&mut node, CY, false, 8);
+    assert!(node.read(ada).is_empty(), "and no change of theirs is told");
+    online(&mut node, BOB, false, 8);
+    assert_eq!(kinds(&node.read(ada)), ["presence"]);
+}
+
+#[test]
 fn r32_a_closed_connection_has_a_grace_and_hidden_people_are_never_announced() {
     let mut node = Node::new();
     let announced = |node: &mut Node| {
