@@ -3,7 +3,6 @@
 //! Owns: what administrators do; every function checks that the caller is one. Never does: read messages.
 //! Talks to: the store, `Live`. Start reading at: [`App::require_admin`].
 
-use backplane::Revocation;
 use protocol::UserId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -174,8 +173,8 @@ impl App {
             self.set_password(user, &password, None).await?;
         }
         if disabled == Some(true) {
-            self.store().end_sessions(user, None).await?;
-            self.revoke(Revocation::User { user, except: None }).await?;
+            let ended = self.store().end_sessions(user, None).await?;
+            self.end_all(user, ended).await?;
         }
         Ok(())
     }

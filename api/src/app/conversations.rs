@@ -79,7 +79,7 @@ pub struct Conversation {
     pub unread: u64,
     /// The newest message that I may see.
     pub last_message: Option<LastMessage>,
-    /// Unix milliseconds of the last message, or of the birth.
+    /// Unix milliseconds of the last message, or of the birth; of my joining, if nobody has written since.
     pub activity_ts: u64,
     /// No notifications.
     pub muted: bool,
@@ -113,7 +113,7 @@ fn last_message(item: &Item) -> Option<LastMessage> {
 }
 
 fn shown(summary: Summary, who: UserId, cards: &HashMap<UserId, UserCard>) -> Conversation {
-    let Summary { conversation, member, mine, cursors, read_ordinal, last_message: last } = summary;
+    let Summary { conversation, member, mine, cursors, unread, last_message: last } = summary;
     let id = conversation.id;
     let other = id
         .other(who)
@@ -136,7 +136,7 @@ fn shown(summary: Summary, who: UserId, cards: &HashMap<UserId, UserCard>) -> Co
         },
         read: cursors.read,
         delivered: cursors.delivered,
-        unread: conversation.head.ordinal.saturating_sub(read_ordinal),
+        unread,
         last_message: last.as_ref().and_then(last_message),
         activity_ts: conversation.activity_ts,
         muted: mine.muted,

@@ -132,11 +132,8 @@ fn is_about_before(kind: EventKind, event: &StoredEvent, since: u64) -> bool {
 }
 
 /// The same rule as on the socket: what a blocked person writes and puts on messages is not shown; what changes the
-/// conversation for everybody is.
+/// conversation for everybody is, and that something was deleted.
 fn withheld(kind: EventKind, from: UserId, blocked: &[UserId]) -> bool {
-    let hideable = matches!(
-        kind,
-        EventKind::Message | EventKind::Edit | EventKind::Delete | EventKind::Reaction
-    );
+    let hideable = matches!(kind, EventKind::Message | EventKind::Edit | EventKind::Reaction);
     hideable && blocked.contains(&from)
 }

@@ -77,7 +77,7 @@ pub struct MineChange {
 /// A conversation as one person's list needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
-    /// The conversation.
+    /// The conversation; its activity as they know of it.
     pub conversation: StoredConversation,
     /// The person's standing; `None` = never named.
     pub member: Option<MemberRecord>,
@@ -85,8 +85,9 @@ pub struct Summary {
     pub mine: Mine,
     /// How far they have got. Own messages count as read.
     pub cursors: Cursors,
-    /// Messages up to the read cursor (or up to where the conversation begins for them).
-    pub read_ordinal: u64,
+    /// Messages above the read cursor (or above where the conversation begins for them), without those of people whom they
+    /// blocked; with them if there are more than anybody counts.
+    pub unread: u64,
     /// The newest message that they may see, folded.
     pub last_message: Option<Item>,
 }

@@ -45,7 +45,6 @@ async fn a_disabled_account_is_out_until_it_is_enabled() {
     let listed = ada.get("/api/admin/users?q=bob").await.ok();
     assert_eq!(listed["users"][0]["disabled"], true);
     ada.patch(&path, json!({ "disabled": false })).await.ok();
-    server.clock.advance_ms(1_000);
     let bob = server.login("bob").await;
     assert_eq!(bob.texts(&at).await, ["what was said stays"]);
 }
@@ -107,6 +106,22 @@ async fn accounts_are_listed_in_pages_each_once() {
         }
         assert_eq!(names, expected, "{q}");
     }
+}
+
+/// A revocation of the person as a whole took the login of that same second with it: its tokens were void from the start.
+#[tokio::test]
+async fn who_is_enabled_again_may_log_in_within_the_same_second() {
+    let server = Server::spawn().await;
+    let [ada, bob] = server.people(["ada", "bob"]).await;
+    let path = format!("/api/admin/users/{}", bob.id);
+    let clock = &server.clock;
+    clock.advance_ms(1_000 - clock.now_ms() % 1_000);
+    ada.patch(&path, json!({ "disabled": true })).await.ok();
+    bob.get("/api/me").await.refused(401, "unauthorized");
+    ada.patch(&path, json!({ "disabled": false })).await.ok();
+    let again = server.login("bob").await;
+    again.get("/api/me").await.ok();
+    bob.get("/api/me").await.refused(401, "unauthorized");
 }
 
 #[tokio::test]

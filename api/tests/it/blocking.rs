@@ -34,8 +34,17 @@ async fn a_blocked_person_is_not_read_by_who_blocked_them_and_by_all_others() {
 
     assert_eq!(cyd.texts(&at).await.len(), 4, "others read them");
     assert_eq!(bob.texts(&at).await.len(), 4, "and they are not told");
-    // What they do to the group is seen: it holds for everybody.
+    let seen = ada.conversation(&at).await;
+    assert_eq!(seen["unread"], 1, "the answer: what is not shown is not counted");
+    // What they do to the group is seen: it holds for everybody. So is that they took away what somebody else wrote.
     ada.give_role(&at, &bob, "admin").await.ok();
+    bob.erase(&at, answer).await.ok();
+    let items = ada.page(&at, "").await["items"].clone();
+    assert_eq!((&items[2]["seq"], &items[2]["deleted"]), (&json!(answer), &json!(true)));
+    let events = ada.events(&at, &format!("after={answer}")).await["events"].clone();
+    let kinds: Vec<&str> =
+        events.as_array().unwrap().iter().map(|e| e["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["hole", "member", "delete"]);
     bob.patch(&format!("/api/conversations/{at}"), json!({ "title": "Bob's" })).await.ok();
     assert_eq!(ada.conversation(&at).await["title"], "Bob's");
 

@@ -52,6 +52,8 @@ async fn who_joins_late_sees_nothing_of_before() {
     ada.say(&at, "secret two").await;
     let since = ada.add(&at, &cyd).await;
     let seen = cyd.conversation(&at).await;
+    let joining = cyd.events(&at, &format!("after={}", since - 1)).await["events"][0].clone();
+    assert_eq!(seen["activity_ts"], joining["ts"], "nor when it was said");
     assert_eq!((&seen["since"], &seen["unread"]), (&json!(since), &json!(0)));
     assert_eq!(seen["last_message"], Value::Null);
     // Later: an answer to something from before, an edit of it, an emoji on it.

@@ -55,7 +55,7 @@ pub(super) async fn summaries_count_what_is_unread(store: Any) {
     ingest(&*store, &[batch]).await;
     let summary = async |user| store.summary(user, group()).await.unwrap().unwrap();
     let bob = summary(BOB).await;
-    assert_eq!((bob.conversation.head.ordinal, bob.read_ordinal), (4, 3), "own ones are read");
+    assert_eq!((bob.conversation.head.ordinal, bob.unread), (4, 1), "own ones are read");
     assert_eq!(bob.cursors, Cursors { delivered: 5, read: 5 });
     let last = bob.last_message.unwrap();
     assert_eq!((last.seq, last.message().unwrap().text.as_str()), (6, "4"));
@@ -63,15 +63,20 @@ pub(super) async fn summaries_count_what_is_unread(store: Any) {
     store.merge_cursors(vec![(group(), BOB, cursors)]).await.unwrap();
     let lower = Cursors { delivered: 1, read: 2 };
     store.merge_cursors(vec![(group(), BOB, lower)]).await.unwrap();
-    assert_eq!(summary(BOB).await.read_ordinal, 4);
+    assert_eq!(summary(BOB).await.unread, 0);
     let mut all = store.cursors(group()).await.unwrap();
     all.sort_by_key(|(user, _)| *user);
     assert_eq!(all, [(ADA, Cursors { delivered: 6, read: 6 }), (BOB, cursors)]);
     ingest(&*store, &[world.batch([members(group(), ADA, vec![change(CY, Some(Role::Member))])])])
         .await;
     let cy = summary(CY).await;
-    assert_eq!((cy.read_ordinal, cy.last_message.is_none()), (4, true), "begins at their joining");
+    assert_eq!((cy.unread, cy.last_message.is_none()), (0, true), "begins at their joining");
+    assert!(cy.conversation.activity_ts > summary(BOB).await.conversation.activity_ts);
+    ingest(&*store, &[world.batch([say(group(), ADA, "5"), say(group(), CY, "6")])]).await;
+    assert_eq!(summary(BOB).await.unread, 2);
     store.set_blocked(BOB, ADA, true, T0).await.unwrap();
+    assert_eq!(summary(BOB).await.unread, 1, "nobody counts what is not shown to them");
+    store.set_blocked(BOB, CY, true, T0).await.unwrap();
     let hidden = summary(BOB).await.last_message.unwrap();
     assert_eq!(hidden.seq, 5, "the last of somebody who is not blocked");
 }

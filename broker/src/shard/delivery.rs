@@ -30,10 +30,9 @@ pub(super) fn hole(
     encode(&ServerFrame::Hole { conversation, epoch, from, to, at: at.to_owned() })
 }
 
-/// Whether a block hides it: what people write, never what the conversation is.
+/// Whether a block hides it: what people write, never what the conversation is, nor that something was taken away.
 pub(super) fn may_be_withheld(event: &Logged) -> bool {
-    use EventKind::{Created, Member, Settings};
-    !matches!(event.envelope.kind, Created | Member | Settings)
+    matches!(event.envelope.kind, EventKind::Message | EventKind::Edit | EventKind::Reaction)
 }
 
 /// Whether an event about the message `target` is about one that somebody who sees from `since` on may not see: the new

@@ -18,7 +18,7 @@ use backplane::{
 use bytes::Bytes;
 use protocol::{
     CloseCode, ConversationId, EventKind, Pos, Producer, Role, SessionId, UserId,
-    body::{EditBody, MemberBody, MemberChange, MessageBody, canonical},
+    body::{DeleteBody, EditBody, MemberBody, MemberChange, MessageBody, canonical},
 };
 use serde_json::Value;
 use token::{Audience, Claims, TokenRefused};

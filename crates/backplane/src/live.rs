@@ -26,7 +26,8 @@ pub struct PresenceChange {
 pub enum Revocation {
     /// Those of one login.
     Session(SessionId),
-    /// Those of a user, except of one login (password change) or none.
+    /// Those of a user, except of one login or none. It goes by the second in which a token was issued, and takes a login
+    /// of that same second with it: for accounts that are gone. Otherwise name the logins.
     User {
         /// Whose.
         user: UserId,

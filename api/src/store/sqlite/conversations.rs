@@ -4,7 +4,7 @@
 //! Talks to: rusqlite. Start reading at: [`summaries`].
 
 use backplane::{Cursors, Membership, UserFlags, View};
-use protocol::{ConversationId, UserId};
+use protocol::{ConversationId, EventKind, UserId};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 
 use super::{
@@ -95,14 +95,37 @@ impl Facts {
         let since = self.member.map_or(1, |member| member.since);
         let read = self.cursors.read.max(since.saturating_sub(1));
         let head = self.conversation.head;
-        let read_ordinal = if read >= head.seq {
-            head.ordinal
-        } else {
-            ordinal_at(connection, event_id(self.number, 0), event_id(self.number, read))?
-        };
+        let unread = if read >= head.seq { 0 } else { self.unread(connection, read, blocked)? };
         let last_message = self.last_message(connection, since, blocked)?;
-        let Self { conversation, member, cursors, mine, .. } = self;
-        Ok(Summary { conversation, member, mine, cursors, read_ordinal, last_message })
+        let joined_since = self.last_message < since;
+        let Self { number, mut conversation, member, cursors, mine, .. } = self;
+        if joined_since && let Some(ts) = ts_of(connection, event_id(number, since))? {
+            conversation.activity_ts = ts;
+        }
+        Ok(Summary { conversation, member, mine, cursors, unread, last_message })
+    }
+
+    fn unread(
+        &self,
+        connection: &Connection,
+        read: u64,
+        blocked: &[UserId],
+    ) -> rusqlite::Result<u64> {
+        let (first, read) = (event_id(self.number, 0), event_id(self.number, read));
+        let head = self.conversation.head;
+        let unread = head.ordinal.saturating_sub(ordinal_at(connection, first, read)?);
+        if blocked.is_empty() || unread == 0 || unread > UNREAD_LOOKED_AT_MAX {
+            return Ok(unread);
+        }
+        let sql = "SELECT sender FROM events WHERE id > ?1 AND id <= ?2 AND kind = ?3";
+        let mut statement = connection.prepare_cached(sql)?;
+        let range = (read, event_id(self.number, head.seq), EventKind::Message as u8);
+        let mut withheld = 0;
+        let mut senders = statement.query(range)?;
+        while let Some(row) = senders.next()? {
+            withheld += u64::from(blocked.contains(&user_at(row, 0)?));
+        }
+        Ok(unread.saturating_sub(withheld))
     }
 
     /// Almost always the very last one; if its sender is blocked, the last of somebody else.
@@ -128,6 +151,14 @@ impl Facts {
             None => Ok(None),
         }
     }
+}
+
+/// Unread messages whose senders are looked at; of more, nobody cares how many.
+const UNREAD_LOOKED_AT_MAX: u64 = 1_000;
+
+fn ts_of(connection: &Connection, id: i64) -> rusqlite::Result<Option<u64>> {
+    let mut statement = connection.prepare_cached("SELECT ts FROM events WHERE id = ?1")?;
+    statement.query_row([id], |row| nat_at(row, 0)).optional()
 }
 
 /// Notes that are looked at on the way down to a message that is not withheld.

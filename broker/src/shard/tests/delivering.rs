@@ -27,6 +27,10 @@ fn r21_what_a_blocked_person_writes_is_a_hole_and_what_they_administer_is_not() 
     let frames = node.read(bob);
     assert_eq!(kinds(&frames), ["hole", "member"]);
     assert_eq!((&frames[0]["from"], &frames[0]["to"]), (&2.into(), &2.into()));
+    // What they take away is gone for all, as it is in the api's pages.
+    let body = canonical(&DeleteBody { target: 3 });
+    node.batch(vec![event(group(), ADA, 4, EventKind::Delete, body)]);
+    assert_eq!(kinds(&node.read(bob)), ["delete"]);
 }
 
 #[test]
