@@ -202,8 +202,9 @@ impl Session {
         }
     }
 
-    /// Sends again what has no ack; after a `welcome` also the newest acked one of each conversation, so that
-    /// this connection counts as one that published there and hears `persisted` (R17).
+    /// Sends again what has no ack; after a `welcome` also the newest acked one of each conversation, so that this connection
+    /// counts as one that published there and hears `persisted`, and all that an earlier epoch acked: `persisted` of the
+    /// present one does not speak of them (R17).
     pub fn resend(&mut self, after_welcome: bool, out: &mut Vec<String>) {
         self.resend_at_ns = None;
         for (&conversation, place) in &mut self.places {
@@ -211,8 +212,11 @@ impl Session {
                 continue;
             }
             let newest_acked = place.pendings.iter().rposition(|p| p.acked.is_some());
+            let newest_epoch =
+                place.pendings.iter().filter_map(|p| p.acked).map(|(epoch, _)| epoch).max();
             for (i, pending) in place.pendings.iter_mut().enumerate() {
-                pending.again |= after_welcome && newest_acked == Some(i);
+                let earlier = pending.acked.is_some_and(|(epoch, _)| Some(epoch) < newest_epoch);
+                pending.again |= after_welcome && (newest_acked == Some(i) || earlier);
                 if (pending.acked.is_none() || pending.again) && !pending.in_flight {
                     out.push(wire::publish(conversation, self.producer, pending.no, &pending.text));
                     pending.in_flight = true;
@@ -491,6 +495,23 @@ mod tests {
             &format!(r#"{{"type":"persisted","conversation":"{c}","epoch":1,"seq":2}}"#),
         );
         assert_eq!(session.unsettled(), 2);
+    }
+
+    /// An old one was acked under its old epoch, and the connection ended before its `persisted`: only the newest one was sent
+    /// again, `persisted` spoke of the new epoch, and the old one stayed for ever (simulator seeds 2184 and 3474).
+    #[test]
+    fn r17_after_a_welcome_all_that_an_earlier_epoch_acked_is_sent_again() {
+        let (mut session, mut out) = (session(), Vec::new());
+        for _ in 0..3 {
+            session.publish(conversation(), 60, 0, 0, &mut out);
+        }
+        answer(&mut session, "ack", 2, r#""epoch":2,"seq":1048580"#);
+        answer(&mut session, "ack", 3, r#""epoch":2,"seq":1048581"#);
+        answer(&mut session, "ack", 1, r#""epoch":1,"seq":2"#);
+        let first = std::mem::take(&mut out);
+        session.disconnected();
+        session.resend(true, &mut out);
+        assert_eq!(out, [first[0].clone(), first[2].clone()]);
     }
 
     #[test]
