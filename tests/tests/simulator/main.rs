@@ -40,6 +40,10 @@ enum Mutant {
     MverUnchecked,
     /// The client moves its position to the seq of an ack.
     AckTakenAsPosition,
+    /// Nodes tell a log that comes back what they have followed, not what verdicts told them.
+    SeenWithoutVerdicts,
+    /// The persister does not tell it what it has stored.
+    PersisterUnheard,
     /// The view of a new connection is not merged with what the ring told since.
     ConnectWithoutMembersRecent,
 }
@@ -138,6 +142,16 @@ fn mver_unchecked_is_caught() {
 #[test]
 fn ack_taken_as_position_is_caught() {
     caught(Mutant::AckTakenAsPosition, &["a fresh fetch has"]);
+}
+
+#[test]
+fn seen_without_verdicts_is_caught() {
+    caught(Mutant::SeenWithoutVerdicts, &["LostWrite", "moved", "DivergentOffset"]);
+}
+
+#[test]
+fn persister_unheard_is_caught() {
+    caught(Mutant::PersisterUnheard, &["LostWrite", "moved", "DivergentOffset", "did not settle"]);
 }
 
 #[test]
