@@ -296,7 +296,9 @@ impl World {
                 });
             }
             // Nobody waits for the disk of that mutant, so it takes its time.
-            85..=92 if self.mutant == Mutant::LogAcksBeforeItStores && self.step % 16 != 0 => {}
+            85..=92
+                if self.mutant == Mutant::LogAcksBeforeItStores
+                    && !self.step.is_multiple_of(16) => {}
             85..=92 => self.log.sync(),
             93..=97 => self.with_office(Office::work),
             98 => self.arrive_late(),
