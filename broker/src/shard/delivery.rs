@@ -84,8 +84,8 @@ impl Shard {
                 mver: event.seq,
             };
             named.push(change.user);
-            let (user, pos, at_ms) = (change.user, batch.pos, now.mono_ms);
-            self.remember(Recent { user, partition, pos, at_ms, membership });
+            let (user, pos) = (change.user, batch.pos);
+            self.remember(Recent { user, partition, pos, membership });
             self.follow_replays(user, &membership);
             let index = self.user_index.get(&user).copied();
             let joined = membership.role.is_some()

@@ -70,9 +70,12 @@ pub struct Shard {
     /// What the ring was read up to, one per partition.
     cursor: Token,
     watermark: Token,
+    /// W a while ago, and W at some time since, with that time: the former is behind every view that may be on its way.
+    settled: Token,
+    settling: (u64, Token),
     members_recent: Map<UserId, SmallVec<[Recent; 1]>>,
-    /// When to look at whose, in order.
-    recent_order: VecDeque<(u64, UserId)>,
+    /// Whose, in order.
+    recent_order: VecDeque<UserId>,
     unacked: Map<AppendTicket, Unacked>,
     deadlines: VecDeque<(u64, AppendTicket)>,
     /// Publishes that wait for membership news.
@@ -129,6 +132,8 @@ impl Shard {
             groups: Slab::new(),
             group_index: Map::default(),
             watermark: Token(vec![Pos::default(); cursor.len()]),
+            settled: Token(vec![Pos::default(); cursor.len()]),
+            settling: (0, Token(vec![Pos::default(); cursor.len()])),
             cursor: Token(cursor),
             members_recent: Map::default(),
             recent_order: VecDeque::new(),

@@ -121,13 +121,12 @@ pub(super) struct Group {
     pub(super) here: SmallVec<[Here; 4]>,
 }
 
-/// A membership event of the last minute.
+/// A membership event that the store may not have, or had not a minute ago.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Recent {
     pub(super) user: UserId,
     pub(super) partition: Partition,
     pub(super) pos: Pos,
-    pub(super) at_ms: u64,
     pub(super) membership: Membership,
 }
 

@@ -12,7 +12,8 @@ use super::{
     records::{Group, Here, Recent, Stage, User},
 };
 
-/// Membership events are kept this long, and longer while they are above W (LOG.md §6).
+/// Membership events are kept while they are above the lowest W of this long (LOG.md §6): until then a view that was read
+/// before the store had them may still be on its way.
 const RECENT_MS: u64 = 60_000;
 
 /// What a view was asked for.
@@ -213,17 +214,22 @@ impl Shard {
 
     /// Keeps a membership event for views that are being read now.
     pub(super) fn remember(&mut self, recent: Recent) {
-        self.recent_order.push_back((recent.at_ms, recent.user));
+        self.recent_order.push_back(recent.user);
         self.members_recent.entry(recent.user).or_default().push(recent);
     }
 
-    /// Forgets membership events that are stored and old.
+    /// Forgets membership events that W passed at least [`RECENT_MS`] ago, and at most twice that.
     pub(super) fn forget_recent(&mut self, now: Now) {
-        while let Some((at_ms, user)) = self.recent_order.front().copied() {
+        if self.settling.0 + RECENT_MS <= now.mono_ms {
+            let settling =
+                std::mem::replace(&mut self.settling, (now.mono_ms, self.watermark.clone()));
+            self.settled = settling.1;
+        }
+        while let Some(user) = self.recent_order.front().copied() {
             let Some(recent) = self.members_recent.get_mut(&user) else { return };
-            let Some(oldest) = recent.first() else { return };
-            let stored = self.watermark.0[usize::from(oldest.partition)] >= oldest.pos;
-            if !stored || at_ms + RECENT_MS > now.mono_ms {
+            let Some(Recent { partition, pos, .. }) = recent.first() else { return };
+            let settled = self.settled.0[usize::from(*partition)];
+            if settled.epoch != pos.epoch || settled.n < pos.n {
                 return;
             }
             recent.remove(0);

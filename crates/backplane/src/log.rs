@@ -238,7 +238,9 @@ pub trait Log: Send + Sync + std::fmt::Debug {
         state: ProducerState,
     ) -> BoxFuture<'_, Result<(), LogError>>;
 
-    /// After `Fenced`: tells what this node has seen, and asks to go on. The local log is never fenced: it answers at once.
+    /// After `Fenced`: tells what this node has seen, and asks to go on. `seen` is the highest position that it knows of:
+    /// followed, or named by a verdict, or (a persister) begun to store (ADR 0007). The local log is never fenced: it answers
+    /// at once.
     fn rejoin(
         &self,
         partition: Partition,

@@ -397,6 +397,22 @@ mod tests {
         assert_eq!(driver.append(&[stranger]), [stored(41, 41)]);
     }
 
+    /// The ack named the epoch that the archive has, older than that of an ack before: for the client the place was in doubt
+    /// again, and no `persisted` of the present epoch settled it (simulator seeds 1378 and 4718).
+    #[test]
+    fn what_the_archive_tells_of_an_earlier_epoch_is_a_duplicate_in_this_one() {
+        let direct = ConversationId::direct(ADA, BOB);
+        let mut driver = Driver::new();
+        driver.sequencer = Sequencer::new(3, 0);
+        driver.sequencer.seed(direct, Head { seq: 3, ordinal: 2, mver: 0, epoch: 1 });
+        let message = envelope(direct, 1, 0, EventKind::Message, "m");
+        let earlier = Earlier { no: 1, hash: message.hash, seq: 3, pos: Pos::new(1, 0), ts: 7 };
+        let known = ProducerState { last: 1, recent: vec![earlier] };
+        driver.sequencer.install((direct, ADA, Producer(5)), known);
+        let again = Verdict::Dup { seq: 3, pos: Pos::new(3, 0), ts: 7 };
+        assert_eq!(driver.append(&[message]), [again]);
+    }
+
     #[test]
     fn a_membership_event_makes_every_older_authorisation_stale() {
         let group = ConversationId::group(9);

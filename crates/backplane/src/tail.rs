@@ -107,9 +107,12 @@ impl Tail {
         self.batches.push_back(batch);
     }
 
-    /// Moves W and drops what is stored and old, or stored and too much.
+    /// Moves W and drops what is stored and old, or stored and too much. W of another epoch says nothing of what is here:
+    /// numbers begin again with each, and whoever read it may have done so before the Tail began its own.
     pub fn evict(&mut self, watermark: Pos, now_ms: u64) {
-        self.watermark = self.watermark.max(watermark.n);
+        if watermark.epoch == self.epoch {
+            self.watermark = self.watermark.max(watermark.n);
+        }
         while let Some(front) = self.batches.front() {
             let stored = front.pos.n <= self.watermark;
             let old = front.ts.saturating_add(TAIL_MS_MAX) < now_ms;
@@ -315,6 +318,26 @@ mod tests {
         assert_eq!((seqs(&first).len(), first.reached), (2, 1));
         let rest = tail.since(first.reached, 3, ADA, std::iter::empty(), usize::MAX);
         assert_eq!((seqs(&rest).len(), rest.reached), (4, 3));
+    }
+
+    /// W of epoch 1 that was read before the Tail began epoch 2, and W of epoch 2 that comes to a Tail still in epoch 1,
+    /// took what is not stored for stored: dropped, and left out of what a shard hears again.
+    #[test]
+    fn w_of_another_epoch_says_nothing() {
+        let direct = ConversationId::direct(ADA, BOB);
+        let batch = |epoch, n| {
+            let events = vec![event(direct, n, EventKind::Message, "{}")];
+            Arc::new(Batch { pos: Pos::new(epoch, n), ts: 0, events })
+        };
+        for other in [1, 3] {
+            let mut tail = Tail::default();
+            tail.start(Pos::new(2, 0));
+            (1..=3).for_each(|n| tail.push(batch(2, n)));
+            tail.evict(Pos::new(2, 1), 0);
+            tail.evict(Pos::new(other, 9), TAIL_MS_MAX * 9);
+            assert_eq!(tail.start_of_news(), Pos::new(2, 1), "W of epoch {other}");
+            assert!(tail.covers(Pos::new(2, 1)), "dropped by W of epoch {other}");
+        }
     }
 
     #[test]

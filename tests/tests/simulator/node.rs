@@ -12,7 +12,7 @@ use std::{
 use backplane::{
     AppendError, Archive, ArchiveError, Envelope, Found, Gap, Head, Key, Log, Verdict, View,
     ring::{Reader, Ring},
-    sim::{Random, SimFollower, SimLog, Ticket},
+    sim::{Random, SimFollower, Ticket},
     tail::SharedTail,
 };
 use broker::{
@@ -25,7 +25,10 @@ use broker::{
 };
 use protocol::{CloseCode, ConversationId, Pos, SessionId, UserId};
 
-use crate::world::{Around, at_once};
+use crate::{
+    Mutant,
+    world::{Around, at_once},
+};
 
 /// Shards of a node.
 const SHARDS: usize = 2;
@@ -178,7 +181,7 @@ impl Node {
             wall_offset_ms: 0,
         };
         (0..SHARDS).for_each(|s| node.hear_news(s, around.now));
-        node.rejoin(log);
+        node.rejoin(around);
         node
     }
 
@@ -188,7 +191,7 @@ impl Node {
     }
 
     /// What of the log this node knows of: followed, or told by a verdict.
-    fn knows_of(&self) -> Pos {
+    pub(crate) fn knows_of(&self) -> Pos {
         self.told_of.max(self.seen())
     }
 
@@ -412,9 +415,11 @@ impl Node {
     }
 
     /// Tells the log what this node has seen; gives it back what it lost.
-    fn rejoin(&mut self, log: &SimLog) {
-        let stored = log.watermark();
-        let Ok(admitted) = at_once(log.rejoin(0, self.id, self.knows_of(), stored)) else { return };
+    fn rejoin(&mut self, around: &Around<'_>) {
+        let (log, stored) = (around.log, around.log.watermark());
+        let deaf = around.mutant == Mutant::SeenWithoutVerdicts;
+        let seen = if deaf { self.seen() } else { self.knows_of() };
+        let Ok(admitted) = at_once(log.rejoin(0, self.id, seen, stored)) else { return };
         if let Some(lease) = admitted.restore {
             let batches = self.tail.read().batches_after(stored.n);
             if at_once(log.restore(0, batches, lease)).is_err() {
@@ -542,7 +547,7 @@ impl Node {
     fn look_around(&mut self, around: &mut Around<'_>) {
         let (log, now) = (around.log, self.now(around.now));
         if self.run != log.run() {
-            self.rejoin(log);
+            self.rejoin(around);
         }
         let stored = log.watermark();
         self.tail.write().evict(stored, now.wall_ms);
@@ -556,7 +561,7 @@ impl Node {
 
     /// What is on its way to the log when the node dies may still arrive.
     pub(crate) fn kill(self, around: &mut Around<'_>) {
-        around.log.expire(self.id);
+        around.log.vanish(self.id);
         let unsent = self.in_flight.filter(|flight| flight.ticket.is_none());
         if let Some(flight) = unsent {
             let envelopes = flight.requests.into_iter().map(|request| request.envelope).collect();

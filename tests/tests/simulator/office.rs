@@ -18,11 +18,12 @@ use loadtest::{
     stamp::Stamp,
 };
 use protocol::{
-    ConversationId, EventKind, Producer, Role, UserId,
+    ConversationId, EventKind, Pos, Producer, Role, UserId,
     body::{CreatedBody, HistoryAccess, MemberBody, MemberChange, MessageBody, canonical},
 };
 
 use crate::{
+    Mutant,
     node::pick,
     world::{Around, at_once},
 };
@@ -64,6 +65,8 @@ pub(crate) struct Office {
     pub(crate) conversations: Vec<ConversationId>,
     operations: Vec<Operation>,
     run: u64,
+    /// By verdicts.
+    told_of: Pos,
     produced: u64,
     persisters: [Option<Lease>; 2],
     /// The Tail of the api: what it has stored and may have to give back.
@@ -79,6 +82,7 @@ impl Office {
             conversations: Vec::new(),
             operations: Vec::new(),
             run: 0,
+            told_of: Pos::default(),
             produced: 0,
             persisters: [None; 2],
             tail: Vec::new(),
@@ -134,9 +138,11 @@ impl Office {
         (0..4).for_each(|_| self.persist(0, around));
     }
 
-    fn rejoin(&mut self, log: &SimLog, archive: &MemoryArchive) {
-        let stored = archive.stored();
-        let Ok(admitted) = at_once(log.rejoin(0, OFFICE, stored, log.watermark())) else { return };
+    fn rejoin(&mut self, around: &Around<'_>) {
+        let (log, stored) = (around.log, around.archive.stored());
+        let unheard = around.mutant == Mutant::PersisterUnheard;
+        let seen = if unheard { Pos::default() } else { self.told_of.max(stored) };
+        let Ok(admitted) = at_once(log.rejoin(0, OFFICE, seen, log.watermark())) else { return };
         let tail = || self.tail.iter().filter(|batch| batch.pos.epoch == stored.epoch).cloned();
         let restore = |lease| at_once(log.restore(0, tail().collect(), lease));
         let restored = admitted.restore.map(restore);
@@ -148,7 +154,7 @@ impl Office {
     fn append(&mut self, around: &mut Around<'_>) {
         let (log, now_ms) = (around.log, around.now.mono_ms);
         if self.run != log.run() {
-            return self.rejoin(log, around.archive);
+            return self.rejoin(around);
         }
         let Some(operation) = self.operations.first_mut() else { return };
         let Some(ticket) = operation.ticket else {
@@ -168,9 +174,14 @@ impl Office {
             {
                 operation.envelope.mver = mver;
             }
-            Ok(_) => drop(self.operations.remove(0)),
+            Ok(verdict) => {
+                if let Verdict::Stored { pos, .. } | Verdict::Dup { pos, .. } = verdict {
+                    self.told_of = self.told_of.max(pos);
+                }
+                self.operations.remove(0);
+            }
             Err(AppendError::Unknown | AppendError::NotStored { .. }) => {}
-            Err(AppendError::Fenced { .. }) => self.rejoin(log, around.archive),
+            Err(AppendError::Fenced { .. }) => self.rejoin(around),
         }
     }
 

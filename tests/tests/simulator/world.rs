@@ -15,7 +15,7 @@ use backplane::{
     Envelope,
     memory_archive::MemoryArchive,
     sequencer,
-    sim::{Faults, Random, SimLog, SimOptions},
+    sim::{Faults, LEASE_MS, Random, SimLog, SimOptions},
 };
 use broker::{config::Mutation, shard::Now};
 use protocol::{ConversationId, Pos, UserId};
@@ -52,6 +52,7 @@ pub(crate) struct Around<'a> {
     pub(crate) office: &'a Office,
     pub(crate) settles: bool,
     pub(crate) store_away: bool,
+    pub(crate) mutant: Mutant,
     traces: bool,
 }
 
@@ -132,6 +133,8 @@ struct World {
     lives: u64,
     /// The furthest that anybody has followed the log: what a node that is gone may have shown.
     shown: Pos,
+    /// What verdicts told nodes that are gone, with when their leases run out.
+    told: Vec<(u64, Pos)>,
     settles: bool,
     store_back_ms: u64,
     faults: u64,
@@ -198,6 +201,7 @@ impl World {
             late: Vec::new(),
             lives: 0,
             shown: Pos::default(),
+            told: Vec::new(),
             settles: false,
             store_back_ms: 0,
             faults: 0,
@@ -221,12 +225,14 @@ impl World {
             office: &office,
             settles: self.settles,
             store_away: self.store_back_ms > self.mono_ms,
+            mutant: self.mutant,
             traces: self.traces,
         };
         let result = work(&mut around, &mut self.devices);
         if self.shown.epoch < self.log.end().epoch {
             // What the epoch begins with was shown in earlier ones.
             self.shown = self.log.end();
+            self.told.clear();
             around.trace(|| format!("an epoch begins with {}", self.log.end()));
         }
         self.office = Some(office);
@@ -289,6 +295,10 @@ impl World {
                     }
                 });
             }
+            // Nobody waits for the disk of that mutant, so it takes its time.
+            85..=92
+                if self.mutant == Mutant::LogAcksBeforeItStores
+                    && !self.step.is_multiple_of(16) => {}
             85..=92 => self.log.sync(),
             93..=97 => self.with_office(Office::work),
             98 => self.arrive_late(),
@@ -359,17 +369,25 @@ impl World {
         if self.log.is_fenced() {
             return;
         }
+        self.end(index);
+    }
+
+    fn end(&mut self, index: usize) {
         if let Some(node) = self.nodes[index].take() {
+            self.told.push((self.mono_ms + LEASE_MS, node.knows_of()));
             self.around(|around, _| node.kill(around));
         }
     }
 
     /// A stale copy of the log takes over. What only nodes that are gone have shown is not lost: no system of this kind can
-    /// give it back (RELIABILITY.md §2, last row of the failure analysis).
+    /// give it back (RELIABILITY.md §2, last row of the failure analysis). Nor is what they were told, once their leases have
+    /// run out: until then a loss begins a new epoch.
     fn fall_back(&mut self) {
         if self.log.is_fenced() {
             return;
         }
+        let lapsed = self.told.iter().filter(|(until_ms, _)| *until_ms <= self.mono_ms);
+        self.shown = lapsed.map(|(_, told)| *told).fold(self.shown, Pos::max);
         let living = self.nodes.iter().flatten().map(Node::seen).max().unwrap_or_default();
         let living = living.max(self.archive.stored());
         let end = self.log.end();
@@ -382,18 +400,15 @@ impl World {
         self.log.crash(lose);
     }
 
-    /// Everything ends at once: all-in-one, and `kill -9`. What was answered must be on the disk.
+    /// Everything ends at once: all-in-one, which has no leases, and `kill -9`. What was answered must be on the disk.
     fn lose_power(&mut self) {
         if self.log.is_fenced() {
             return;
         }
-        for index in 0..NODES {
-            if let Some(node) = self.nodes[index].take() {
-                self.around(|around, _| node.kill(around));
-            }
-        }
+        (0..NODES).for_each(|index| self.end(index));
         self.late.clear();
         self.log.expire(OFFICE);
+        self.told.clear();
         self.log.crash(0);
         (0..NODES).for_each(|index| self.start(index));
     }

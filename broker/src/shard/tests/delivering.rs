@@ -87,6 +87,27 @@ fn r20_added_to_a_group_while_connecting_misses_nothing() {
     assert_eq!(run(Some(mutant)), [0u64; 0], "the mutant is seen by this test");
 }
 
+/// The store was behind by more than a minute. When it had the event at last, the shard forgot it at once, and a view that was
+/// read just before had it neither from the store nor from the shard (simulator seeds 3742 and 16733).
+#[test]
+fn r20_added_long_before_the_store_heard_of_it_misses_nothing_either() {
+    let mut node = Node::new();
+    node.batch(vec![member(4, BOB, Some(Role::Member))]);
+    node.pass(300_000);
+    let bob = node.connect(BOB);
+    let ticket = node.hello(bob, None);
+    // The view was read before this.
+    node.shard.on_watermark(0, Pos::new(1, 1));
+    node.pass(1_000);
+    node.answer(ticket, View { as_of: vec![Pos::new(1, 0)], ..View::default() });
+    node.batch(vec![message(group(), ADA, 5)]);
+    assert_eq!(seqs(&node.read(bob)), [5]);
+    for _ in 0..2 {
+        node.pass(60_000);
+    }
+    assert!(node.shard.members_recent.is_empty(), "a minute after W has passed nobody needs it");
+}
+
 #[test]
 fn r23_removed_while_connecting_hears_nothing() {
     let mut node = Node::new();

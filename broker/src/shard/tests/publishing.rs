@@ -264,6 +264,24 @@ fn r11_an_id_older_than_the_logs_memory_is_found_in_the_archive() {
     assert_eq!(kinds(&node.read(ada)), ["persisted"], "the store has it, whatever W says");
 }
 
+/// A re-send of what an earlier epoch stored was acked under that epoch: for a client that had an ack of the present one
+/// already, the place was in doubt again, and no `persisted` of the present epoch settled it.
+#[test]
+fn r11_r17_what_an_earlier_epoch_stored_is_acked_under_the_present_one() {
+    let mut node = Node::new();
+    let ada = node.online(ADA, View::default());
+    node.shard.cursor.0[0] = Pos::new(3, 1);
+    node.publish(ada, direct(), 1);
+    let (ticket, Envelope { no, hash, .. }) = node.appends().remove(0);
+    let earlier = Earlier { no, hash, seq: 8, pos: Pos::new(1, 0), ts: 5 };
+    let found = Found { stored: Some(earlier), producer: None };
+    node.shard.on_found(ticket, Ok(found), node.now, &mut node.actions);
+    node.pass(1_000);
+    let frames = node.read(ada);
+    assert_eq!((kinds(&frames), seqs(&frames)), (vec!["ack", "persisted"], vec![8, 8]));
+    assert_eq!((&frames[0]["epoch"], &frames[1]["epoch"]), (&3.into(), &3.into()));
+}
+
 #[test]
 fn r17_persisted_comes_when_w_passes_once_per_conversation() {
     let mut node = Node::new();

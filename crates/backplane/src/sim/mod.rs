@@ -14,6 +14,7 @@ use protocol::{ConversationId, Pos, Producer, UserId, limits};
 use tokio::sync::watch;
 
 pub use faults::{Faults, Random};
+pub use fence::LEASE_MS;
 pub use follower::SimFollower;
 use state::State;
 
@@ -112,7 +113,13 @@ impl SimLog {
         self.state().is_fenced()
     }
 
-    /// The lease of a node that is gone runs out: nobody waits for it any more.
+    /// A node is gone without a word. Its lease runs on for [`LEASE_MS`]; a start meanwhile begins a new epoch, since nobody
+    /// can tell what the node had seen.
+    pub fn vanish(&self, node: u64) {
+        self.change(|state| state.vanish(node, state.now_ms()));
+    }
+
+    /// The lease of a node that is gone has run out: nobody waits for it any more.
     pub fn expire(&self, node: u64) {
         self.change(|state| state.expire(node));
     }
@@ -220,7 +227,7 @@ impl Log for SimLog {
         seen: Pos,
         _: Pos,
     ) -> BoxFuture<'_, Result<Admitted, LogError>> {
-        ready(self.change(|state| state.rejoin(node, seen)))
+        ready(self.change(|state| state.rejoin(node, seen, state.now_ms())))
     }
 
     fn restore(

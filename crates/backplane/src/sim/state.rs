@@ -113,6 +113,10 @@ impl State {
         }
     }
 
+    pub(super) fn now_ms(&self) -> u64 {
+        (self.options.clock)()
+    }
+
     /// Number of the last batch that is written.
     fn written(&self) -> u64 {
         self.trimmed + self.batches.len() as u64
@@ -251,7 +255,7 @@ impl State {
         self.run += 1;
         self.relearn();
         self.hang_up();
-        self.close_fence();
+        self.close_fence(self.now_ms());
     }
 
     /// Connections are gone, and whoever comes back reads first.
