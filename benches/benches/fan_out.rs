@@ -1,7 +1,7 @@
 //! The shard's fan-out: one message of a group, encoded once, into the outboxes of N recipients; and what a hundred direct
 //! conversations cost, where every event has an encoding of its own.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use backplane::{Batch, LogInfo, Logged, Membership, UserFlags, View, tail::SharedTail};
 use benches::input::{batch, envelope};
@@ -55,7 +55,6 @@ impl Fixture {
             session: SessionId(u128::from(user.0)),
             expires_at_ms: NOW.wall_ms + 600_000,
             issued_at_ms: NOW.wall_ms,
-            remote: IpAddr::from([127, 0, 0, 1]),
             trusted: false,
         };
         let (connection, mut actions) = (self.shard.on_connect(principal, NOW), Actions::new());

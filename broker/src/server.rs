@@ -211,7 +211,6 @@ impl Server {
             session: claims.sid,
             expires_at_ms: claims.exp.saturating_mul(1_000),
             issued_at_ms: claims.iat.saturating_mul(1_000),
-            remote: ip,
             trusted: self.admission.trusts(ip),
         };
         let question =

@@ -17,6 +17,9 @@ use crate::{admission::Seat, shard::ConnectionId, websocket::Decoder};
 /// Frames per system call: 4 KiB of stack for their slices.
 const SLICES_MAX: usize = 256;
 
+/// Frames together no longer than this are copied into one buffer on the stack: a ping with its beat, an ack with its event.
+const COPY_BYTES_MAX: usize = 2 * 1024;
+
 /// How a write ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Written {
@@ -109,13 +112,23 @@ impl Socket {
         self.pending.borrow_mut().get_or_insert_default().frames.extend(frames);
     }
 
-    /// One system call: a plain one for a single frame, which is cheaper than a vectored one.
-    fn write_some<'a>(&self, mut frames: impl Iterator<Item = &'a Bytes>) -> io::Result<usize> {
-        let first = frames.next().map_or(&[][..], |frame| frame);
-        let Some(second) = frames.next() else { return self.stream.try_write(first) };
-        let mut slices: SmallVec<[IoSlice<'_>; SLICES_MAX]> = SmallVec::new();
-        slices.extend([IoSlice::new(first), IoSlice::new(second)]);
-        slices.extend(frames.take(SLICES_MAX - 2).map(|frame| IoSlice::new(frame)));
+    /// One system call: a plain one for a single frame, or for a few small ones copied together, which is cheaper than a
+    /// vectored one.
+    fn write_some<'a>(
+        &self,
+        frames: impl ExactSizeIterator<Item = &'a Bytes> + Clone,
+    ) -> io::Result<usize> {
+        if frames.len() == 1 {
+            return self.stream.try_write(frames.last().map_or(&[][..], |frame| frame));
+        }
+        let bytes: usize = frames.clone().take(SLICES_MAX).map(Bytes::len).sum();
+        if bytes <= COPY_BYTES_MAX {
+            let mut copy: SmallVec<[u8; COPY_BYTES_MAX]> = SmallVec::new();
+            frames.take(SLICES_MAX).for_each(|frame| copy.extend_from_slice(frame));
+            return self.stream.try_write(&copy);
+        }
+        let slices: SmallVec<[IoSlice<'_>; SLICES_MAX]> =
+            frames.take(SLICES_MAX).map(|frame| IoSlice::new(frame)).collect();
         self.stream.try_write_vectored(&slices)
     }
 

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up fails")]
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use backplane::{
     Batch, Envelope, Key, LogInfo, Logged, Membership, Revocation, Signal, UserFlags, Verdict,
@@ -83,7 +83,6 @@ impl Bench {
             session: SessionId(u128::from(user.0)),
             expires_at_ms: START.wall_ms + 600_000,
             issued_at_ms: START.wall_ms,
-            remote: IpAddr::from([127, 0, 0, 1]),
             trusted: false,
         };
         let connection = self.shard.on_connect(principal, START);

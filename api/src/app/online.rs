@@ -42,6 +42,8 @@ struct State {
     /// People with names, in the order of the list.
     list: BTreeMap<Place, UserCard>,
     places: HashMap<UserId, Place>,
+    /// Whose name is to be asked for. Who is deleted or hidden is asked for once, and has none.
+    unnamed: HashSet<UserId>,
 }
 
 /// Who is online, by name. Clones share it.
@@ -52,6 +54,9 @@ impl State {
     fn set(&mut self, node: NodeId, user: UserId, online: bool, as_of: u64) {
         if online {
             let nodes = self.nodes.entry(user).or_default();
+            if nodes.is_empty() && !self.places.contains_key(&user) {
+                self.unnamed.insert(user);
+            }
             if !nodes.iter().any(|(known, _)| *known == node) {
                 nodes.push((node, as_of));
             }
@@ -59,6 +64,7 @@ impl State {
             nodes.retain(|(known, _)| *known != node);
             if nodes.is_empty() {
                 self.nodes.remove(&user);
+                self.unnamed.remove(&user);
                 self.forget(user);
             }
         }
@@ -79,7 +85,12 @@ impl State {
         }
     }
 
+    /// Takes over what the nodes say, unless that is what is known already.
     fn reset(&mut self, nodes: Vec<NodePresence>) {
+        let known = |node: &NodePresence| self.versions.get(&node.node) == Some(&node.version);
+        if nodes.len() == self.versions.len() && nodes.iter().all(known) {
+            return;
+        }
         let mut online: HashMap<UserId, Sources> = HashMap::with_capacity(self.nodes.len());
         self.versions = nodes.iter().map(|node| (node.node, node.version)).collect();
         for node in nodes {
@@ -89,13 +100,14 @@ impl State {
         }
         let gone: Vec<UserId> =
             self.places.keys().filter(|user| !online.contains_key(user)).copied().collect();
-        self.nodes = online;
         gone.into_iter().for_each(|user| self.forget(user));
+        let unnamed = online.keys().filter(|user| !self.places.contains_key(user));
+        self.unnamed = unnamed.copied().collect();
+        self.nodes = online;
     }
 
-    fn without_name(&self) -> Vec<UserId> {
-        let missing = self.nodes.keys().filter(|user| !self.places.contains_key(user));
-        missing.copied().collect()
+    fn take_unnamed(&mut self) -> Vec<UserId> {
+        std::mem::take(&mut self.unnamed).into_iter().collect()
     }
 }
 
@@ -108,11 +120,21 @@ impl OnlineIndex {
     fn apply(&self, signal: Signal) -> bool {
         self.write(|state| match signal {
             Signal::Presence { node, version, changes } => {
-                let known = state.versions.insert(node, version);
+                let known = state.versions.get(&node).copied().unwrap_or(0);
+                // It was on its way when the lists were read.
+                if version <= known {
+                    return false;
+                }
                 for change in changes {
                     state.set(node, change.user, change.online, change.as_of);
                 }
-                known.map_or(version != 1, |known| version != known + 1)
+                if version != known + 1 {
+                    // Whatever the next look finds is news.
+                    state.versions.remove(&node);
+                    return true;
+                }
+                state.versions.insert(node, version);
+                false
             }
             Signal::NodeGone { node } => {
                 state.versions.remove(&node);
@@ -122,6 +144,9 @@ impl OnlineIndex {
             }
             Signal::UserChanged { user, what: UserChange::Profile } => {
                 state.forget(user);
+                if state.nodes.contains_key(&user) {
+                    state.unnamed.insert(user);
+                }
                 false
             }
             _ => false,
@@ -235,8 +260,8 @@ pub(crate) async fn follow_presence(
 }
 
 async fn name_all(store: &dyn Store, index: &OnlineIndex) {
-    let missing = index.write(|state| state.without_name());
-    for chunk in missing.chunks(NAMES_CHUNK) {
+    let unnamed = index.write(State::take_unnamed);
+    for (number, chunk) in unnamed.chunks(NAMES_CHUNK).enumerate() {
         match store.users(chunk.to_vec()).await {
             Ok(users) => index.write(|state| {
                 for user in users.iter().filter(|user| !user.deleted && !user.hidden) {
@@ -245,7 +270,11 @@ async fn name_all(store: &dyn Store, index: &OnlineIndex) {
             }),
             Err(error) => {
                 tracing::debug!(%error, "names of the online list come later");
-                return;
+                let rest = unnamed[number * NAMES_CHUNK..].iter().copied();
+                return index.write(|state| {
+                    let online = rest.filter(|user| state.nodes.contains_key(user));
+                    state.unnamed.extend(online);
+                });
             }
         }
     }
@@ -309,6 +338,6 @@ mod tests {
         let nodes = vec![NodePresence { node: NODE, version: 3, users: vec![(UserId(9), 4)] }];
         index.write(|state| state.reset(nodes));
         assert!(!index.apply(presence(4)));
-        assert_eq!(index.write(|state| state.without_name()), [UserId(9)]);
+        assert_eq!(index.write(State::take_unnamed), [UserId(9)]);
     }
 }

@@ -2,8 +2,6 @@
 //!
 //! Owns: the types at the border of the functional core. Never does: anything. Talks to: the edge. Start reading at: [`Action`].
 
-use std::net::IpAddr;
-
 use backplane::{Cursors, Envelope, Key, Partition, PresenceChange, Signal, Verdict};
 use protocol::{CloseCode, ConversationId, SessionId, UserId};
 
@@ -43,8 +41,6 @@ pub struct Principal {
     pub expires_at_ms: u64,
     /// Unix milliseconds.
     pub issued_at_ms: u64,
-    /// From where, for logs.
-    pub remote: IpAddr,
     /// A load test (`limits.trusted_sources`): its commands and frames are not counted against budgets.
     pub trusted: bool,
 }

@@ -7,10 +7,7 @@ mod publishing;
 mod returning;
 mod staying;
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use backplane::{
     Batch, Envelope, Key, LogInfo, Logged, Membership, UserFlags, Verdict, View, tail::SharedTail,
@@ -85,7 +82,6 @@ impl Node {
             session: SessionId(u128::from(user.0)),
             expires_at_ms: self.now.wall_ms + LIFE_MS,
             issued_at_ms: self.now.wall_ms,
-            remote: IpAddr::V4(Ipv4Addr::LOCALHOST),
             trusted,
         };
         self.shard.on_connect(principal, self.now)

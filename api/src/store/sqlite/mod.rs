@@ -39,9 +39,9 @@ const STATEMENTS: usize = 160;
 /// Pages of WAL before it is copied into the file: 16 MiB, so that index pages are copied once for many batches.
 const CHECKPOINT_PAGES: i64 = 4_096;
 /// Page cache of the writer and of each reader, in KiB. Small: what they do not hold is in the system's page cache, and
-/// these count against the memory of the process (8 and 2 MiB more of it bought nothing measurable, P14 and P15).
-const WRITER_CACHE_KIB: i64 = 8 * 1024;
-const READER_CACHE_KIB: i64 = 1024;
+/// these count against the memory of the process.
+const WRITER_CACHE_KIB: i64 = 4 * 1024;
+const READER_CACHE_KIB: i64 = 512;
 
 /// The store cannot be opened.
 #[derive(Debug, thiserror::Error)]
