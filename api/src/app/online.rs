@@ -40,8 +40,9 @@ struct State {
     nodes: HashMap<UserId, Sources>,
     versions: HashMap<NodeId, u64>,
     /// People with names, in the order of the list.
-    list: BTreeMap<Place, UserCard>,
-    places: HashMap<UserId, Place>,
+    list: BTreeMap<Place, Names>,
+    /// Half of the place of each, the other half is the key.
+    places: HashMap<UserId, Arc<str>>,
     /// Whose name is to be asked for. Who is deleted or hidden is asked for once, and has none.
     unnamed: HashSet<UserId>,
 }
@@ -49,6 +50,41 @@ struct State {
 /// Who is online, by name. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct OnlineIndex(Arc<RwLock<State>>);
+
+/// What else is shown of somebody, in one piece: the username up to `display`, the display name up to `about`, the rest.
+#[derive(Debug)]
+struct Names {
+    text: Box<str>,
+    display: u16,
+    about: u16,
+}
+
+impl Names {
+    /// `None`: longer than any name may be.
+    fn of(card: &UserCard) -> Option<Self> {
+        let UserCard { username, display_name, about, .. } = card;
+        let (display, end) = (username.len(), username.len() + display_name.len());
+        let text = [username.as_str(), display_name, about].concat().into();
+        Some(Self { text, display: display.try_into().ok()?, about: end.try_into().ok()? })
+    }
+
+    fn username(&self) -> &str {
+        &self.text[..usize::from(self.display)]
+    }
+
+    fn display_name(&self) -> &str {
+        &self.text[usize::from(self.display)..usize::from(self.about)]
+    }
+
+    fn card(&self, id: UserId) -> UserCard {
+        UserCard {
+            id,
+            username: self.username().to_owned(),
+            display_name: self.display_name().to_owned(),
+            about: self.text[usize::from(self.about)..].to_owned(),
+        }
+    }
+}
 
 impl State {
     fn set(&mut self, node: NodeId, user: UserId, online: bool, as_of: u64) {
@@ -71,17 +107,17 @@ impl State {
     }
 
     fn forget(&mut self, user: UserId) {
-        if let Some(place) = self.places.remove(&user) {
-            self.list.remove(&place);
+        if let Some(name) = self.places.remove(&user) {
+            self.list.remove(&(name, user));
         }
     }
 
     fn name(&mut self, card: UserCard) {
         self.forget(card.id);
-        if self.nodes.contains_key(&card.id) {
+        if let Some(names) = Names::of(&card).filter(|_| self.nodes.contains_key(&card.id)) {
             let place: Place = (card.display_name.to_lowercase().into(), card.id);
-            self.places.insert(card.id, place.clone());
-            self.list.insert(place, card);
+            self.places.insert(card.id, Arc::clone(&place.0));
+            self.list.insert(place, names);
         }
     }
 
@@ -162,13 +198,13 @@ impl OnlineIndex {
         limit: usize,
     ) -> OnlineList {
         let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let visible = |card: &UserCard| {
-            only.is_none_or(|only| only.contains(&card.id))
-                && matches(needle, &card.username, &card.display_name)
+        let visible = |id: &UserId, names: &Names| {
+            only.is_none_or(|only| only.contains(id))
+                && matches(needle, names.username(), names.display_name())
         };
         let mut list = OnlineList { total: 0, users: Vec::new(), next: None };
         let mut last: Option<&Place> = None;
-        for (place, card) in state.list.iter().filter(|(_, card)| visible(card)) {
+        for (place, names) in state.list.iter().filter(|((_, id), names)| visible(id, names)) {
             list.total += 1;
             if after.is_some_and(|after| place <= after) {
                 continue;
@@ -176,10 +212,10 @@ impl OnlineIndex {
             if list.users.len() < limit {
                 let since = state
                     .nodes
-                    .get(&card.id)
+                    .get(&place.1)
                     .and_then(|nodes| nodes.iter().map(|(_, as_of)| *as_of).min());
                 let since = since.unwrap_or_default();
-                list.users.push(OnlineUser { card: card.clone(), since });
+                list.users.push(OnlineUser { card: names.card(place.1), since });
                 last = Some(place);
             } else if list.next.is_none() {
                 list.next = last.map(|(name, id)| format!("{id}{name}"));

@@ -259,7 +259,7 @@ impl Shard {
     fn member_version(&self, user: UserId, conversation: ConversationId) -> Option<u64> {
         let group = &self.groups[*self.group_index.get(&conversation)? as usize];
         let user = *self.user_index.get(&user)?;
-        let here = group.here.iter().find(|h| h.user == user)?;
+        let here = group.here.find(user)?;
         Some(group.mver.max(here.mver))
     }
 

@@ -7,6 +7,7 @@ pub mod action;
 mod catch_up;
 mod connections;
 mod delivery;
+mod members;
 mod publish;
 mod records;
 mod signals;

@@ -12,6 +12,7 @@ use protocol::{
 use super::{
     Action, Actions, AppendOutcome, AppendTicket, ConnectionId, Now, Shard,
     connections::{PublishKey, error, published},
+    members::Here,
     records::Unstored,
 };
 use crate::{metrics::Published, route::Standing};
@@ -258,8 +259,8 @@ impl Shard {
         let Some(group) = self.group_index.get(&conversation) else { return };
         let Some(user) = self.user_index.get(&user) else { return };
         let here = &mut self.groups[*group as usize].here;
-        if let Some(here) = here.iter_mut().find(|h| h.user == *user) {
-            here.mver = here.mver.max(mver);
+        if let Some(known) = here.find(*user).filter(|known| known.mver < mver) {
+            here.put(Here { mver, ..known });
         }
     }
 

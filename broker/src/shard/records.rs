@@ -8,7 +8,7 @@ use backplane::{Membership, Partition, UserFlags};
 use protocol::{ConversationId, Pos, Token, UserId};
 use smallvec::SmallVec;
 
-use super::{ConnectionId, Principal};
+use super::{ConnectionId, Principal, members::Members};
 use crate::{budget::Bucket, outbox::Outbox};
 
 /// How far a connection is.
@@ -101,24 +101,13 @@ impl User {
     }
 }
 
-/// One local member of a group.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Here {
-    /// Slot of the user.
-    pub(super) user: u32,
-    pub(super) since: u64,
-    /// Of the member's own record.
-    pub(super) mver: u64,
-}
-
 /// One group with members here.
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) id: ConversationId,
     /// The newest membership version seen.
     pub(super) mver: u64,
-    /// Most groups are small: four of them cost less here than a place of their own.
-    pub(super) here: SmallVec<[Here; 4]>,
+    pub(super) here: Members,
 }
 
 /// A membership event that the store may not have, or had not a minute ago.
@@ -139,6 +128,6 @@ mod tests {
         // P1: 3 KiB per idle connection, of which these are the shard's part.
         assert!(size_of::<Connection>() <= 288, "{}", size_of::<Connection>());
         assert!(size_of::<User>() <= 96, "{}", size_of::<User>());
-        assert!(size_of::<Group>() <= 144, "{}", size_of::<Group>());
+        assert!(size_of::<Group>() <= 80, "{}", size_of::<Group>());
     }
 }

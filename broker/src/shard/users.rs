@@ -9,7 +9,8 @@ use smallvec::SmallVec;
 
 use super::{
     Action, Actions, ConnectionId, Now, Shard, ViewTicket, encode,
-    records::{Group, Here, Recent, Stage, User},
+    members::{Here, Members},
+    records::{Group, Recent, Stage, User},
 };
 
 /// Membership events are kept while they are above the lowest W of this long (LOG.md §6): until then a view that was read
@@ -171,27 +172,32 @@ impl Shard {
         if role.is_none() {
             let Some(group) = known else { return false };
             let record = &self.groups[group as usize];
-            let here = record.here.iter().find(|h| h.user == user);
+            let here = record.here.find(user);
             if here.is_some_and(|h| h.mver < mver) {
                 self.remove_here(user, group);
             }
             return false;
         }
-        let group = known.unwrap_or_else(|| {
-            let record = Group { id: conversation, mver: 0, here: SmallVec::new() };
-            let group = self.groups.insert(record) as u32;
-            self.group_index.insert(conversation, group);
-            group
-        });
-        let record = &mut self.groups[group as usize];
-        if let Some(here) = record.here.iter_mut().find(|h| h.user == user) {
-            if here.mver < mver {
-                here.mver = mver;
-                here.since = here.since.min(since);
+        let new = Here { user, since, mver };
+        let group = match known {
+            Some(group) => {
+                let here = &mut self.groups[group as usize].here;
+                if let Some(known) = here.find(user) {
+                    if known.mver < mver {
+                        here.put(Here { since: known.since.min(since), ..new });
+                    }
+                    return false;
+                }
+                here.put(new);
+                group
             }
-            return false;
-        }
-        record.here.push(Here { user, since, mver });
+            None => {
+                let record = Group { id: conversation, mver: 0, here: Members::one(new) };
+                let group = self.groups.insert(record) as u32;
+                self.group_index.insert(conversation, group);
+                group
+            }
+        };
         let record = &mut self.users[user as usize];
         let mut groups = std::mem::take(&mut record.groups).into_vec();
         groups.push(group);
@@ -201,7 +207,7 @@ impl Shard {
 
     fn remove_here(&mut self, user: u32, group: u32) {
         let record = &mut self.groups[group as usize];
-        record.here.retain(|h| h.user != user);
+        record.here.remove(user);
         if record.here.is_empty() {
             self.group_index.remove(&record.id);
             self.groups.remove(group as usize);
@@ -267,7 +273,7 @@ impl Shard {
         let hidden = record.flags.hidden;
         for group in std::mem::take(&mut record.groups) {
             let record = &mut self.groups[group as usize];
-            record.here.retain(|h| h.user != index);
+            record.here.remove(index);
             if record.here.is_empty() {
                 self.group_index.remove(&record.id);
                 self.groups.remove(group as usize);

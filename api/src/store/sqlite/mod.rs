@@ -40,7 +40,7 @@ const STATEMENTS: usize = 160;
 const CHECKPOINT_PAGES: i64 = 4_096;
 /// Page cache of the writer and of each reader, in KiB. Small: what they do not hold is in the system's page cache, and
 /// these count against the memory of the process.
-const WRITER_CACHE_KIB: i64 = 4 * 1024;
+const WRITER_CACHE_KIB: i64 = 2 * 1024;
 const READER_CACHE_KIB: i64 = 512;
 
 /// The store cannot be opened.
