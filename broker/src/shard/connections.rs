@@ -205,7 +205,7 @@ impl Shard {
             }
             Route::Welcome => {
                 if let Command::Hello { resume, .. } = command {
-                    self.hello(slot, *resume, now, actions);
+                    self.hello(slot, *resume, actions);
                 }
             }
             Route::Append { mver } => self.publish(slot, command, id, Some(mver), now, actions),
