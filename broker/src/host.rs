@@ -4,8 +4,9 @@
 //! Talks to: shard, sockets, the node's tasks. Start reading at: [`Host::step`].
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{HashMap, HashSet, VecDeque},
+    panic::resume_unwind,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -125,8 +126,10 @@ pub(crate) struct Host {
     /// Connections in the middle of a message.
     assembling: RefCell<HashSet<ConnectionId, RandomState>>,
     pub(crate) lookups: Semaphore,
-    /// Rung when a step panicked: nothing here may be used again.
+    /// Rung when a step panicked.
     pub(crate) broken: Notify,
+    /// A step panicked: nothing here may be used again.
+    is_broken: Cell<bool>,
     revocations_checked: RefCell<Instant>,
 }
 
@@ -136,6 +139,7 @@ struct Watch<'a>(&'a Host);
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
+            self.0.is_broken.set(true);
             self.0.broken.notify_one();
         }
     }
@@ -162,6 +166,7 @@ impl Host {
             assembling: RefCell::default(),
             lookups: Semaphore::new(LOOKUPS_MAX),
             broken: Notify::new(),
+            is_broken: Cell::new(false),
             revocations_checked: RefCell::new(Instant::now()),
         })
     }
@@ -171,6 +176,11 @@ impl Host {
         self: &Rc<Self>,
         work: impl FnOnce(&mut Shard, Now, &mut Actions) -> R,
     ) -> R {
+        if self.is_broken.get() {
+            // Other tasks have their turn before the supervisor has: what a step left half done must not serve on. Quietly: the
+            // panic hook has told of the first one.
+            resume_unwind(Box::new("an earlier step panicked"));
+        }
         let began = Instant::now();
         let watch = Watch(self);
         let mut actions = Actions::new();
@@ -269,6 +279,8 @@ impl Host {
                 }
             }
         });
+        // Of one that is gone some may be left.
+        frames.clear();
         self.taken.replace(frames);
         gone.into_iter().for_each(|id| self.gone(id, Closed::IoError));
     }
@@ -293,11 +305,7 @@ impl Host {
                 Written::All if bytes < WRITE_BYTES => return Flushed::Done,
                 Written::All => {}
                 Written::Blocked => {
-                    // Whoever closes it meanwhile writes what waits.
-                    if !socket.closing.get() {
-                        let (host, socket) = (Rc::clone(self), Rc::clone(socket));
-                        spawn_local(connection::unblock(host, socket));
-                    }
+                    spawn_local(connection::unblock(Rc::clone(self), Rc::clone(socket)));
                     return Flushed::Done;
                 }
                 Written::Gone => return Flushed::Gone,
@@ -425,7 +433,10 @@ impl Host {
         socket.closing.set(true);
         let mut frames = Vec::new();
         self.step(|shard, now, actions| {
-            while rest && shard.take_output(id, WRITE_BYTES, &mut frames, now, actions) > 0 {}
+            if rest {
+                // All that is queued, and once: a replay goes on with every piece that is taken.
+                shard.take_output(id, usize::MAX, &mut frames, now, actions);
+            }
             shard.on_disconnect(id, now);
         });
         frames.push(last);
@@ -574,3 +585,6 @@ fn reason(code: CloseCode) -> Closed {
         CloseCode::RateLimited => Closed::RateLimited,
     }
 }
+
+#[cfg(test)]
+mod tests;

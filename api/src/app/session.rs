@@ -83,14 +83,15 @@ impl App {
             expires_at: now_ms + REFRESH_MS,
         };
         let ended = self.store().create_session(new, SESSIONS_PER_USER_MAX).await?;
+        // First, whatever comes: nobody else knows of them any more.
+        for session in ended {
+            self.revoke(Revocation::Session(session)).await?;
+        }
         // Who was switched off while the password was checked has a session that nobody has ended.
         let present = self.store().user(user.id).await?;
         if present.is_none_or(|present| present.disabled) {
             self.store().end_session(user.id, id).await?;
             return Err(AppError::Disabled);
-        }
-        for session in ended {
-            self.revoke(Revocation::Session(session)).await?;
         }
         self.store().note_seen(vec![(user.id, now_ms)]).await?;
         self.tell(user.id, UserChange::Sessions).await;

@@ -20,7 +20,7 @@ const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// The outermost layer but one (panics are caught around it).
+/// The outermost layer: what comes in place of a panic gets its headers, too.
 pub(super) async fn surround(
     State(state): State<HttpState>,
     request: Request,

@@ -24,7 +24,7 @@ use api::{
 };
 use backplane::{
     Archive,
-    local::{self, LocalLive, LocalLog},
+    local::{Disk, Folder, LocalLive, LocalLog, Options},
 };
 use hyper::{Request, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -50,6 +50,18 @@ fn generous() -> Rates {
         appends_per_user: rate,
         searches_per_user: rate,
     }
+}
+
+/// Makes another archive of the real one.
+pub(crate) type Instead = fn(Arc<dyn Archive>) -> Arc<dyn Archive>;
+
+/// Parts that a test puts in the place of the real ones.
+#[derive(Default)]
+pub(crate) struct Odd {
+    /// Under the log.
+    pub(crate) disk: Option<Arc<dyn Disk>>,
+    /// What the api asks; the log asks the real one.
+    pub(crate) archive: Option<Instead>,
 }
 
 /// Waits for a condition.
@@ -80,22 +92,45 @@ impl Server {
     }
 
     pub(crate) async fn spawn_with(change: impl FnOnce(&mut ApiConfig)) -> Self {
+        Self::open(Self::new_folder(), Clock::default(), Odd::default(), change).await
+    }
+
+    pub(crate) async fn spawn_odd(odd: Odd) -> Self {
+        Self::open(Self::new_folder(), Clock::default(), odd, |_| ()).await
+    }
+
+    fn new_folder() -> PathBuf {
         static COUNT: AtomicU64 = AtomicU64::new(1);
         let number = COUNT.fetch_add(1, Relaxed);
         let name = format!("webchat-api-it-{}-{number}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir_all(folder.join("log")).unwrap();
-        Self::open(folder, Clock::default(), change).await
+        folder
     }
 
-    async fn open(folder: PathBuf, clock: Clock, change: impl FnOnce(&mut ApiConfig)) -> Self {
+    async fn open(
+        folder: PathBuf,
+        clock: Clock,
+        odd: Odd,
+        change: impl FnOnce(&mut ApiConfig),
+    ) -> Self {
         logs::capture();
         let sqlite = Arc::new(SqliteStore::open(&folder.join("store.db")).unwrap());
         let (store, ingest): (Arc<dyn Store>, Arc<dyn Ingest>) = (sqlite.clone(), sqlite);
         let archive: Arc<dyn Archive> = Arc::new(StoreArchive::new(Arc::clone(&store), 1));
         let stored = ingest.stored(0).await.unwrap();
-        let log = local::open(&folder.join("log"), Arc::clone(&archive), stored);
+        let real = || -> Arc<dyn Disk> { Arc::new(Folder::open(&folder.join("log")).unwrap()) };
+        let disk = odd.disk.unwrap_or_else(real);
+        // A clock of its own: tests move the other one by days.
+        let time = Clock::default();
+        let mut options = Options::new(Arc::new(move || time.now_ms()), Arc::new(|_| ()));
+        options.segment_bytes = 1 << 20;
+        let log = LocalLog::open(disk, Arc::clone(&archive), stored, options);
         let log = Arc::new(log.unwrap());
+        let archive = match odd.archive {
+            Some(other) => other(archive),
+            None => archive,
+        };
         let keyring = Arc::new(Keyring::open(&folder.join("keys")).unwrap());
         let metrics = Metrics::default();
         let persister = Persister::start(
@@ -138,7 +173,7 @@ impl Server {
         drop(self);
         let closing = tokio::time::timeout(Duration::from_secs(10), closed);
         closing.await.expect("the log lets go of its folder");
-        Self::open(folder, clock, |_| ()).await
+        Self::open(folder, clock, Odd::default(), |_| ()).await
     }
 
     /// From now on nothing new gets from the log into the store.

@@ -7,6 +7,7 @@ mod admin;
 mod blocking;
 mod client;
 mod comings;
+mod failing;
 mod gate;
 mod harness;
 mod invites;

@@ -205,7 +205,7 @@ impl Shard {
             }
             Route::Welcome => {
                 if let Command::Hello { resume, .. } = command {
-                    self.hello(slot, *resume, now, actions);
+                    self.hello(slot, *resume, actions);
                 }
             }
             Route::Append { mver } => self.publish(slot, command, id, Some(mver), now, actions),
@@ -312,7 +312,6 @@ impl Shard {
         let connection = self.connections.remove(slot as usize);
         self.metrics.connections.set(self.connections.len() as u64);
         self.unstored.remove(&slot);
-        self.presence_changed.remove(&slot);
         let user = connection.principal.user;
         self.leave_user(user, slot, now);
     }

@@ -219,9 +219,4 @@ impl Shard {
         self.views.clear();
         self.cursor.0 = cursor;
     }
-
-    /// A new epoch: what this shard knows stands up to `common`; later batches come again under the new numbering.
-    pub fn on_epoch(&mut self, partition: Partition, epoch: u32) {
-        self.cursor.0[partition as usize] = Pos::new(epoch, 0);
-    }
 }

@@ -243,7 +243,7 @@ impl Shard {
         let (conversation, user) = (unacked.envelope.conversation, unacked.envelope.from);
         // An error, or a store that is behind the log: the ring brings the event, or the deadline comes.
         let Ok((Some(head), view)) = answer else { return };
-        self.refresh(user, view, now, actions);
+        self.refresh(user, None, view, now, actions);
         self.prove(user, conversation, head.mver);
         let answered = matches!(self.unacked.get(&ticket).map(|u| u.wait),
             Some(Wait::Version(wanted)) if head.mver >= wanted);

@@ -93,6 +93,8 @@ pub(super) struct User {
     /// Sorted.
     pub(super) blocked: Box<[UserId]>,
     pub(super) flags: UserFlags,
+    /// Ticket of the view that `blocked` and `flags` are of.
+    pub(super) viewed: u64,
 }
 
 impl User {

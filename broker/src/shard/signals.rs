@@ -138,6 +138,7 @@ impl Shard {
 
     pub(super) fn unwatch(&mut self, slot: u32) {
         let Some(watch) = self.connections[slot as usize].watch.take() else { return };
+        self.presence_changed.remove(&slot);
         for user in &watch.people {
             if let Some(slots) = self.watched.get_mut(user) {
                 slots.retain(|s| *s != slot);

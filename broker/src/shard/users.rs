@@ -28,13 +28,7 @@ pub(super) enum Load {
 
 impl Shard {
     /// `hello`: asks for the view; `welcome` follows with its answer.
-    pub(super) fn hello(
-        &mut self,
-        slot: u32,
-        resume: Option<&str>,
-        _now: Now,
-        actions: &mut Actions,
-    ) {
+    pub(super) fn hello(&mut self, slot: u32, resume: Option<&str>, actions: &mut Actions) {
         let connection = &mut self.connections[slot as usize];
         connection.stage = Stage::Loading(resume.map(Into::into));
         let (id, user) = (connection.id, connection.principal.user);
@@ -53,7 +47,7 @@ impl Shard {
         match (self.views.remove(&ticket), view) {
             (None, _) => {}
             (Some(Load::Refresh(user, what)), Ok(view)) => {
-                self.refresh(user, view, now, actions);
+                self.refresh(user, Some(ticket), view, now, actions);
                 self.tell_change(user, what, now, actions);
             }
             // The connections are told anyway: they refetch from the api, which has its own way to the store.
@@ -70,7 +64,7 @@ impl Shard {
                     }
                     Ok(view) => {
                         let memberships = self.merged(&view, self.user_of(slot));
-                        self.join_user(slot, &view, &memberships, now, actions);
+                        self.join_user(slot, ticket, &view, &memberships, now, actions);
                         self.welcome(slot, resume.as_deref(), &memberships, now, actions);
                     }
                 }
@@ -113,6 +107,7 @@ impl Shard {
     fn join_user(
         &mut self,
         slot: u32,
+        asked: ViewTicket,
         view: &View,
         memberships: &[Membership],
         now: Now,
@@ -127,6 +122,7 @@ impl Shard {
                     groups: Box::default(),
                     blocked: Box::default(),
                     flags: view.flags,
+                    viewed: 0,
                 };
                 let index = self.users.insert(record) as u32;
                 self.user_index.insert(user, index);
@@ -135,10 +131,13 @@ impl Shard {
         };
         let first = self.users[index as usize].connections.is_empty();
         self.users[index as usize].connections.push(slot);
-        self.apply_view(index, view, memberships);
+        let turned = self.apply_view(index, Some(asked), view, memberships);
+        let hidden = self.users[index as usize].flags.hidden;
+        if turned {
+            announce(user, !hidden, now, actions);
+        }
         if first {
             // Within the grace of the last connection the user never went: nothing to announce, nothing to count.
-            let hidden = view.flags.hidden;
             if self.in_grace.remove(&user).is_some() {
                 // Never went for others, unless they hid themselves meanwhile.
                 if hidden {
@@ -150,16 +149,30 @@ impl Shard {
         }
     }
 
-    fn apply_view(&mut self, index: u32, view: &View, memberships: &[Membership]) {
+    /// Takes over what a view says. Views may come in another order than they were asked for (`None`: for something else, at
+    /// no known time): memberships merge in any order, and of the rest the view counts that was asked for last, since every
+    /// change of it asks for one. Returns whether it hides the user, or shows one who was hidden.
+    fn apply_view(
+        &mut self,
+        index: u32,
+        asked: Option<ViewTicket>,
+        view: &View,
+        memberships: &[Membership],
+    ) -> bool {
+        for membership in memberships {
+            self.apply_membership(index, membership);
+        }
         let record = &mut self.users[index as usize];
-        record.flags = view.flags;
+        let Some(ViewTicket(ticket)) = asked.filter(|asked| asked.0 > record.viewed) else {
+            return false;
+        };
+        record.viewed = ticket;
         let mut blocked = view.blocked.clone();
         blocked.sort_unstable();
         blocked.truncate(limits::BLOCKED_MAX);
         record.blocked = blocked.into();
-        for membership in memberships {
-            self.apply_membership(index, membership);
-        }
+        let was_hidden = std::mem::replace(&mut record.flags, view.flags).hidden;
+        was_hidden != view.flags.hidden
     }
 
     /// Merges one record: the larger mver wins. Returns whether the user came in by it.
@@ -247,18 +260,23 @@ impl Shard {
     }
 
     /// A view read again: flags, blocks, and groups in both directions.
-    pub(super) fn refresh(&mut self, user: UserId, view: View, now: Now, actions: &mut Actions) {
+    pub(super) fn refresh(
+        &mut self,
+        user: UserId,
+        asked: Option<ViewTicket>,
+        view: View,
+        now: Now,
+        actions: &mut Actions,
+    ) {
         let Some(index) = self.user_index.get(&user).copied() else { return };
         if view.flags.disabled {
             let all = |p: &super::Principal| p.user == user;
             return self.close_matching(CloseCode::Forbidden, actions, all);
         }
-        let was_hidden = self.users[index as usize].flags.hidden;
-        if was_hidden != view.flags.hidden {
-            announce(user, was_hidden, now, actions);
-        }
         let memberships = self.merged(&view, user);
-        self.apply_view(index, &view, &memberships);
+        if self.apply_view(index, asked, &view, &memberships) {
+            announce(user, !view.flags.hidden, now, actions);
+        }
     }
 
     /// Takes a connection from its user. The user stays online for the grace.

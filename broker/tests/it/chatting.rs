@@ -1,7 +1,9 @@
 //! Publishing, receiving, coming back.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use backplane::{Key, Live, Log, Signal};
-use protocol::{ConversationId, EventKind, Producer, event::UserChange};
+use protocol::{ConversationId, EventKind, Producer, event::UserChange, limits};
 use serde_json::json;
 
 use crate::harness::{ADA, BOB, Broker, direct, now_ms, until};
@@ -86,6 +88,40 @@ async fn r11_who_was_removed_gets_the_ack_of_what_was_stored_before() {
     assert_eq!(again.next("ack").await, first, "on a connection that has not heard of the group");
     let end = broker.log.end(0).await.unwrap();
     assert_eq!(end.n, 3, "created, message, removal: nothing was stored after them");
+}
+
+/// The log has forgotten what it was told 15 minutes ago: of a producer's last 32 it hears from the archive, and for older ones
+/// the broker asks there.
+#[tokio::test]
+async fn r11_r17_an_id_of_fifteen_minutes_ago_gets_the_ack_of_the_first_from_the_archive() {
+    let broker = Broker::spawn().await;
+    let mut ada = broker.join(ADA).await;
+    let mut acks = Vec::new();
+    for no in 1..=40 {
+        ada.publish(no, "said").await;
+        acks.push(ada.next("ack").await);
+    }
+    broker.persist().await;
+    while ada.next("persisted").await["seq"] != acks[39]["seq"] {}
+    // Producers are forgotten with the second generation after theirs.
+    for no in 1..=2 {
+        broker.log_ahead_ms.fetch_add(limits::DEDUPE_MS, Relaxed);
+        let key = Key { conversation: direct(), user: BOB, producer: Producer(5), no };
+        broker.append(key, 0, EventKind::Message, json!({"text": "time goes on"})).await;
+    }
+    broker.archive.set_away(true);
+    ada.publish(40, "said").await;
+    assert_eq!(ada.next("error").await["code"], "unavailable", "nobody else can tell");
+    broker.archive.set_away(false);
+    for no in [40, 1] {
+        ada.publish(no, "said").await;
+        let first = &acks[no as usize - 1];
+        assert_eq!(&ada.next("ack").await, first);
+        assert_eq!(ada.next("persisted").await["seq"], first["seq"]);
+    }
+    ada.publish(1, "something else").await;
+    assert_eq!(ada.next("error").await["code"], "reused");
+    assert_eq!(broker.log.end(0).await.unwrap().n, 42, "nothing was stored twice");
 }
 
 #[tokio::test]

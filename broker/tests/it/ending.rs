@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use backplane::{Envelope, Key, Log};
+use protocol::{EventKind, Producer};
 use serde_json::json;
 use token::Audience;
 use tokio::time::timeout;
 
 use crate::{
-    client::{Client, get, request},
-    harness::{ADA, BOB, Broker, until},
+    client::{Client, frame, get, request},
+    harness::{ADA, BOB, Broker, direct, until},
 };
 
 #[tokio::test]
@@ -126,4 +128,36 @@ async fn r4_r39_the_admin_port_drains_and_newcomers_are_sent_away() {
     assert_eq!(ada.closed().await, 1012);
     let node = broker.node.clone();
     until("stopped", move || node.state() == broker::State::Stopped).await;
+}
+
+/// All that was left of the replay was made in one step and kept in memory, past every bound of the outbox, for somebody who
+/// had said that they go.
+#[tokio::test]
+async fn r38_who_goes_in_the_middle_of_a_replay_gets_what_was_queued_and_not_the_rest() {
+    // 24 MB: far more than the kernel takes for a socket that nobody reads (4 MiB by default).
+    const MESSAGES: u64 = 1_500;
+    let broker = Broker::spawn().await;
+    let body = serde_json::to_vec(&json!({ "text": "x".repeat(16_000) })).unwrap();
+    let message = |no| {
+        let key = Key { conversation: direct(), user: BOB, producer: Producer(5), no };
+        Envelope::new(key, 0, EventKind::Message, body.clone().into())
+    };
+    let messages: Vec<Envelope> = (1..=MESSAGES).map(message).collect();
+    let mut appender = broker.log.appender(0);
+    for batch in messages.chunks(15) {
+        appender.append(batch).await.unwrap();
+    }
+    let mut ada = broker.connect(ADA).await;
+    socket2::SockRef::from(&ada.stream).set_recv_buffer_size(65_536).unwrap();
+    ada.say("{\"type\":\"hello\",\"resume\":\"1-0\"}").await;
+    assert_eq!(ada.next("welcome").await["resume"], "resumed");
+    ada.raw(&frame(0x88, &1000u16.to_be_bytes())).await;
+    let mut events = 0;
+    loop {
+        match ada.frame().await.expect("a close frame before the end") {
+            (0x88, code) => break assert_eq!(code, 1000u16.to_be_bytes()),
+            (first, _) => events += u64::from(first == 0x81),
+        }
+    }
+    assert!(events < MESSAGES / 2, "{events} of {MESSAGES}");
 }

@@ -12,7 +12,7 @@ use std::{
 
 use backplane::{
     Archive, Envelope, Head, Key, Live, Log, NodeId, Verdict,
-    local::{Clock, LocalLive, LocalLog},
+    local::{Clock, Folder, LocalLive, LocalLog, Options},
     memory_archive::MemoryArchive,
 };
 use broker::{BrokerConfig, Node, Seams, admin};
@@ -57,6 +57,8 @@ pub(crate) struct Broker {
     pub(crate) archive: MemoryArchive,
     pub(crate) live: LocalLive,
     pub(crate) log: LocalLog,
+    /// Milliseconds by which the log's clock is ahead.
+    pub(crate) log_ahead_ms: Arc<AtomicU64>,
     keys: Keyring,
     folder: PathBuf,
     stop: Option<oneshot::Sender<()>>,
@@ -85,8 +87,16 @@ impl Broker {
         let keys = Keyring::open(&folder.join("keys")).unwrap();
         archive.set_head(direct(), Head { seq: 1, ordinal: 0, mver: 0, epoch: 1 });
         let store: Arc<dyn Archive> = Arc::new(archive.clone());
-        let log = backplane::local::open(&folder.join("log"), Arc::clone(&store), Pos::new(1, 0))
-            .unwrap();
+        let log_ahead_ms = Arc::<AtomicU64>::default();
+        let ahead = Arc::clone(&log_ahead_ms);
+        let log_clock: Clock = Arc::new(move || now_ms() + ahead.load(Relaxed));
+        let log = LocalLog::open(
+            Arc::new(Folder::open(&folder.join("log")).unwrap()),
+            Arc::clone(&store),
+            Pos::new(1, 0),
+            Options::new(log_clock, Arc::new(|what| panic!("{what}"))),
+        )
+        .unwrap();
         let clock: Clock = Arc::new(now_ms);
         let live = LocalLive::new(clock);
         let mut config = BrokerConfig::new(NodeId(7));
@@ -115,7 +125,20 @@ impl Broker {
         let starting = Arc::clone(&node);
         until("ready", move || starting.state() == broker::State::Ready).await;
         let stop = Some(stop);
-        Self { node, address, admin, archive, live, log, keys, folder, stop, running, admin_task }
+        Self {
+            node,
+            address,
+            admin,
+            archive,
+            live,
+            log,
+            log_ahead_ms,
+            keys,
+            folder,
+            stop,
+            running,
+            admin_task,
+        }
     }
 
     pub(crate) fn token(&self, audience: Audience, user: UserId, session: u128) -> String {
@@ -160,6 +183,13 @@ impl Broker {
     pub(crate) async fn store_all(&self) {
         let (lease, end) = (self.log.lease(0).await.unwrap(), self.log.end(0).await.unwrap());
         self.log.advance(0, end, lease).await.unwrap();
+    }
+
+    /// Stores what is in the log, as the persister does.
+    pub(crate) async fn persist(&self) {
+        let batches = self.log.read(0, Pos::new(1, 0), 1024 * 1024).await.unwrap();
+        batches.iter().for_each(|batch| self.archive.store(batch));
+        self.store_all().await;
     }
 
     /// Appends as the api does, under the given membership version.

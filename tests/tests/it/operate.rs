@@ -1,6 +1,9 @@
 //! What an operator does: starts it wrong, starts it twice, resets a password, drains it.
 
-use std::process::Command;
+use std::{
+    net::{Ipv6Addr, SocketAddr, TcpListener},
+    process::Command,
+};
 
 use hyper::Method;
 use loadtest::{
@@ -34,6 +37,32 @@ async fn a_second_server_on_the_same_data_says_what_to_do() {
 async fn a_public_address_without_https_is_refused() {
     let (good, text) = run(&["--listen", "0.0.0.0"]);
     assert!(!good && text.contains("--behind-proxy"), "{text}");
+}
+
+#[tokio::test]
+async fn it_listens_on_ipv6() {
+    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
+        eprintln!("this machine has no IPv6");
+        return;
+    }
+    let arguments = ["--listen", "::1"].map(str::to_owned).to_vec();
+    let server = Server::start(Options { arguments, ..Options::default() }).await.unwrap();
+    let address = SocketAddr::from((Ipv6Addr::LOCALHOST, server.address.port()));
+    let mut ada = Account::new(address, None);
+    ada.register("ada", PASSWORD).await.unwrap();
+    let mut bob = Account::new(address, None);
+    bob.register("bob", PASSWORD).await.unwrap();
+    ada.direct(bob.user).await.unwrap();
+    let bearer = Upgrade::bearer(&ada.socket_token);
+    Socket::open(address, None, &bearer).await.unwrap();
+    // As a page of this server does it: with the cookie, from its own origin.
+    let page = Upgrade {
+        bearer: None,
+        cookie: Some(ada.cookie_header()),
+        origin: Some(format!("http://{address}")),
+        ..bearer
+    };
+    Socket::open(address, None, &page).await.unwrap();
 }
 
 #[tokio::test]

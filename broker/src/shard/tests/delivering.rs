@@ -282,3 +282,17 @@ fn r33_a_changed_block_list_works_before_the_client_is_told() {
     node.batch(vec![message(direct(), ADA, 1)]);
     assert_eq!(kinds(&node.read(bob)), ["user_changed", "hole"]);
 }
+
+#[test]
+fn r32_a_new_watch_list_is_told_nothing_of_the_old_one() {
+    let mut node = Node::new();
+    let ada = node.online(ADA, View::default());
+    node.pass(1_000);
+    for user in [BOB, CY] {
+        node.say(ada, &format!("{{\"type\":\"watch\",\"people\":[\"{user}\"]}}"));
+        assert_eq!(kinds(&node.read(ada)), ["ok", "presence"]);
+        node.shard.on_presence(&[BOB]);
+    }
+    node.pass(1_000);
+    assert!(node.read(ada).is_empty());
+}

@@ -2,6 +2,7 @@
 //! Talks to: the harness. Start reading at: the top.
 
 use backplane::{ArchiveError, Revocation, Signal};
+use protocol::event::UserChange;
 
 use super::*;
 use crate::config::Rate;
@@ -197,4 +198,39 @@ fn who_comes_back_within_the_grace_never_went_and_who_hid_meanwhile_goes() {
     assert_eq!(announced(&mut node), [(ADA, true), (ADA, false)]);
     node.pass(9_000);
     assert_eq!(announced(&mut node), []);
+}
+
+/// The view of a further connection was the first to tell of it, and was taken over without a word: others saw them online
+/// until a node ended, since nobody announces that somebody hidden has gone.
+#[test]
+fn r32_who_hides_is_gone_for_others_whichever_view_tells_of_it_first() {
+    let mut node = Node::new();
+    node.online(ADA, View::default());
+    assert_eq!(announced(&mut node), [(ADA, true)]);
+    let flags = UserFlags { hidden: true, ..UserFlags::default() };
+    node.online(ADA, View { flags, ..View::default() });
+    assert_eq!(announced(&mut node), [(ADA, false)]);
+    node.online(ADA, View::default());
+    assert_eq!(announced(&mut node), [(ADA, true)]);
+}
+
+/// Views are read beside the shard, and may come in another order than they were asked for: the older one undid a block.
+#[test]
+fn r21_an_older_view_does_not_undo_what_a_newer_one_told() {
+    let mut node = Node::new();
+    let first = node.online(ADA, View::default());
+    let second = node.connect(ADA);
+    let late = node.hello(second, None);
+    let signal = Signal::UserChanged { user: ADA, what: UserChange::Blocked };
+    node.shard.on_signals(&[signal], node.now, &mut node.actions);
+    let asked = node.take(|action| match action {
+        Action::LoadView { ticket, .. } => Some(*ticket),
+        _ => None,
+    });
+    node.answer(asked[0], View { blocked: vec![BOB], ..View::default() });
+    node.answer(late, View::default());
+    node.batch(vec![message(direct(), BOB, 1)]);
+    for id in [first, second] {
+        assert_eq!(kinds(&node.read(id)).last(), Some(&"hole"));
+    }
 }
