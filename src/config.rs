@@ -82,7 +82,7 @@ pub(crate) struct Options {
     /// Shard threads; 0 = one per core.
     #[arg(long, env = "WEBCHAT_SHARDS")]
     shards: Option<usize>,
-    /// Addresses or blocks that no per-address limit applies to: for load tests only.
+    /// Addresses or blocks without rate limits and limits per address: for load tests only.
     #[arg(long = "trusted-source", env = "WEBCHAT_TRUSTED_SOURCES", value_delimiter = ',')]
     trusted_sources: Vec<Network>,
     /// Settings as TOML.
@@ -119,7 +119,7 @@ pub(crate) struct Settings {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Limits {
-    /// Addresses or blocks that no per-address limit applies to: for load tests only.
+    /// Addresses or blocks without rate limits and limits per address: for load tests only.
     pub(crate) trusted_sources: Vec<Network>,
 }
 

@@ -26,7 +26,7 @@ pub struct BrokerConfig {
     pub http_connections_max: usize,
     /// The same of one address.
     pub http_connections_per_ip_max: u32,
-    /// Addresses without limits of their own: for load tests only.
+    /// Addresses without limits of their own, whose connections have no budgets either: for load tests only.
     pub trusted_sources: Vec<Network>,
     /// Addresses whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,

@@ -191,7 +191,7 @@ fn r6_hello_is_answered_by_welcome_and_nothing_works_before_it() {
 }
 
 #[test]
-fn r9_text_that_is_no_command_is_answered_and_the_eleventh_in_a_minute_ends_it() {
+fn r9_text_that_is_no_command_is_answered_and_the_eleventh_ends_it() {
     let mut bench = Bench::new();
     let connection = bench.connect(ADA, vec![], None);
     bench.read(connection);

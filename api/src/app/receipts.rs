@@ -72,6 +72,10 @@ impl App {
         for (user, newer) in self.live().receipts_get(id).await.unwrap_or_default() {
             merge(cursors.entry(user).or_default(), newer);
         }
+        // Who has not been here yet has got to nothing, and is waited for.
+        for user in &members {
+            cursors.entry(*user).or_default();
+        }
         let users = self.store().users(members.clone()).await?;
         let silent: Vec<UserId> = users.iter().filter(|u| u.receipts_off).map(|u| u.id).collect();
         let alone = silent.contains(&who.user);
@@ -138,7 +142,11 @@ pub(crate) async fn flush_receipts(live: Arc<dyn Live>, store: Arc<dyn Store>) {
             }
             received = signals.next() => {
                 for signal in received.unwrap_or_default() {
-                    let Signal::Receipt { conversation, user, cursors } = signal else { continue };
+                    let (Signal::Receipt { conversation, user, cursors }
+                    | Signal::OwnReceipt { conversation, user, cursors }) = signal
+                    else {
+                        continue;
+                    };
                     if waiting.len() < WAITING_MAX || waiting.contains_key(&(conversation, user)) {
                         merge(waiting.entry((conversation, user)).or_default(), cursors);
                     }

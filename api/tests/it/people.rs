@@ -99,6 +99,8 @@ async fn receipts_are_of_members_and_of_those_who_give_them() {
     let seq = ada.say(&at, "read me").await;
     let conversation: ConversationId = at.parse().unwrap();
     let live: Arc<dyn Live> = server.live.clone();
+    let before = ada.get(&format!("/api/conversations/{at}/receipts")).await.ok();
+    assert_eq!(before["receipts"].as_array().unwrap().len(), 3, "who was never here is waited for");
     for who in [&bob, &cyd] {
         let user: UserId = who.id.parse().unwrap();
         let cursors = Cursors { delivered: seq, read: seq };
@@ -128,6 +130,11 @@ async fn receipts_are_of_members_and_of_those_who_give_them() {
     assert_eq!(readers(&cyd).await, sorted(&[&cyd]), "who gives none sees none");
     ada.remove(&at, &bob).await.ok();
     assert_eq!(readers(&ada).await, sorted(&[&ada]));
+    let next = ada.say(&at, "and me").await;
+    let (user, cursors) = (cyd.id.parse().unwrap(), Cursors { delivered: next, read: next });
+    live.publish(vec![Signal::OwnReceipt { conversation, user, cursors }]).await.unwrap();
+    until("their own count follows", async || cyd.conversation(&at).await["unread"] == json!(0))
+        .await;
 }
 
 #[tokio::test]

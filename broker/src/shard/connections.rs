@@ -20,7 +20,7 @@ use crate::{
     route::{Route, Standing, Who, conversation_of, route},
 };
 
-/// Bad commands: 10 within a minute (PROTOCOL.md R9).
+/// Bad commands: 10 in the life of a connection (PROTOCOL.md R9).
 const BAD: Rate = Rate { per_second: 0, burst: 10 };
 
 /// The key of a publish.

@@ -86,7 +86,8 @@ pub struct Shard {
     watching: Map<ConversationId, SmallVec<[u32; 2]>>,
     watched: Map<UserId, SmallVec<[u32; 2]>>,
     presence_changed: HashSet<u32, RandomState>,
-    receipts: Map<(ConversationId, UserId), Cursors>,
+    /// Cursors that wait for the flush, and whether they are for the user alone.
+    receipts: Map<(ConversationId, UserId, bool), Cursors>,
     unstored: HashSet<u32, RandomState>,
     /// Users in their grace, and until when.
     in_grace: Map<UserId, u64>,

@@ -22,8 +22,8 @@ const TYPING_LOOK_BACK: u64 = 16;
 const RECEIPTS_MAX: usize = 65_536;
 
 impl Shard {
-    /// Own cursors go to the user's other connections at once, and to all others with the next flush (≤ 1/s). With
-    /// receipts off nobody else learns of them.
+    /// Cursors go to the store, the user's connections and the others with the next flush (≤ 1/s). With receipts off nobody
+    /// else learns of them.
     pub(super) fn receipt(
         &mut self,
         slot: u32,
@@ -47,13 +47,8 @@ impl Shard {
             .user_index
             .get(&user)
             .is_some_and(|index| self.users[*index as usize].flags.receipts_off);
-        if off {
-            let frame = receipt_frame(*conversation, user, cursors);
-            for other in self.connections_of(user).into_iter().filter(|other| *other != slot) {
-                self.push(other, frame.clone(), false, now, actions);
-            }
-        } else if self.receipts.len() < RECEIPTS_MAX {
-            let merged = self.receipts.entry((*conversation, user)).or_default();
+        if self.receipts.len() < RECEIPTS_MAX {
+            let merged = self.receipts.entry((*conversation, user, off)).or_default();
             merged.delivered = merged.delivered.max(cursors.delivered);
             merged.read = merged.read.max(cursors.read);
         }
@@ -165,7 +160,12 @@ impl Shard {
                     self.on_typing(*conversation, *user, *producer, *no, now, actions);
                 }
                 Signal::Receipt { conversation, user, cursors } => {
-                    self.on_receipt(*conversation, *user, *cursors, now, actions);
+                    let watchers = self.receipt_watchers(*conversation, *user);
+                    self.on_receipt(*conversation, *user, *cursors, watchers, now, actions);
+                }
+                Signal::OwnReceipt { conversation, user, cursors } => {
+                    let nobody = SmallVec::new();
+                    self.on_receipt(*conversation, *user, *cursors, nobody, now, actions);
                 }
                 Signal::Presence { changes, .. } => {
                     let users: Vec<UserId> = changes.iter().map(|change| change.user).collect();
@@ -238,21 +238,27 @@ impl Shard {
         })
     }
 
-    fn on_receipt(
-        &mut self,
-        conversation: ConversationId,
-        user: UserId,
-        cursors: Cursors,
-        now: Now,
-        actions: &mut Actions,
-    ) {
-        let mut slots = self.watchers(conversation, user);
-        // Who sends no receipts sees none.
+    /// Who sends no receipts sees none.
+    fn receipt_watchers(&self, conversation: ConversationId, of: UserId) -> SmallVec<[u32; 4]> {
+        let mut slots = self.watchers(conversation, of);
         slots.retain(|slot| {
             let reader = self.connections[*slot as usize].principal.user;
             let index = self.user_index.get(&reader);
             !index.is_some_and(|index| self.users[*index as usize].flags.receipts_off)
         });
+        slots
+    }
+
+    /// To the user's own connections, and to `slots`.
+    fn on_receipt(
+        &mut self,
+        conversation: ConversationId,
+        user: UserId,
+        cursors: Cursors,
+        mut slots: SmallVec<[u32; 4]>,
+        now: Now,
+        actions: &mut Actions,
+    ) {
         slots.extend(self.connections_of(user));
         if slots.is_empty() {
             return;
@@ -289,8 +295,12 @@ impl Shard {
 
     /// Once a second: presence to watchers, cursors to `Live`.
     pub(super) fn flush_signals(&mut self, now: Now, actions: &mut Actions) {
-        for ((conversation, user), cursors) in self.receipts.drain() {
-            actions.push(Action::MergeReceipt(conversation, user, cursors));
+        for ((conversation, user, off), cursors) in self.receipts.drain() {
+            actions.push(if off {
+                Action::Publish(Signal::OwnReceipt { conversation, user, cursors })
+            } else {
+                Action::MergeReceipt(conversation, user, cursors)
+            });
         }
         if self.ladder >= 1 {
             return;

@@ -68,6 +68,15 @@ pub enum Signal {
         /// The cursors after merging.
         cursors: Cursors,
     },
+    /// Somebody who gives no receipts moved a cursor: for their own connections and the store only.
+    OwnReceipt {
+        /// Where.
+        conversation: ConversationId,
+        /// Who.
+        user: UserId,
+        /// The cursors.
+        cursors: Cursors,
+    },
     /// Presence delta of one node: `version` is the previous one + 1, else read [`Live::snapshot`].
     Presence {
         /// Whose.

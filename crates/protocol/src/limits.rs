@@ -37,7 +37,7 @@ pub const GROUP_MEMBERS_MAX: usize = 1_000;
 pub const GROUPS_PER_USER_MAX: usize = 1_000;
 /// Users that one user may block.
 pub const BLOCKED_MAX: usize = 1_000;
-/// Above this many members receipts are counts only (LOG.md §5).
+/// Above this many members the api counts receipts instead of naming people (LOG.md §5).
 pub const RECEIPT_NAMES_MAX: usize = 32;
 /// Characters of a group's title.
 pub const TITLE_CHARS_MAX: usize = 80;

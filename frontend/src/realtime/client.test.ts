@@ -6,6 +6,7 @@ import { applyEvent } from './conversations';
 import type { DurableEvent } from './wire';
 
 const GROUP = `8${'0'.repeat(31)}`;
+const CY = '00000000000000c3';
 
 function conversation(patch: Partial<Conversation> = {}): Conversation {
   return {
@@ -135,6 +136,36 @@ describe('client', () => {
     expect(socket().of('watch').at(-1)?.conversations).toEqual([DIRECT]);
   });
 
+  it('[R31] counts as read what everybody has read, and nothing where nobody is named', async () => {
+    const { client, socket, backend } = await connected();
+    const timeline = client.timeline(DIRECT);
+    backend.receiptsReply = { receipts: [{ user: BOB, delivered: 1, read: 1 }] };
+    timeline.subscribe(() => undefined);
+    await settled();
+    const state = () => {
+      const last = timeline.get().entries.findLast((entry) => entry.kind === 'message');
+      return last?.kind === 'message' ? last.status?.state : undefined;
+    };
+    socket().say(message(2, ME));
+    socket().say({ type: 'receipt', conversation: DIRECT, user: BOB, delivered: 2, read: 2 });
+    expect(state()).toBe('read');
+    const joined = [{ user: CY, role: 'member' as const, since: 3 }];
+    backend.receiptsReply = {
+      receipts: [
+        { user: BOB, delivered: 2, read: 2 },
+        { user: CY, delivered: 0, read: 0 },
+      ],
+    };
+    socket().say(message(3, ME, { type: 'member', body: { changes: joined } }));
+    await settled();
+    expect(state()).toBe('sent');
+    backend.receiptsReply = { counts: [] };
+    socket().say({ type: 'user_changed', what: 'settings' });
+    await settled();
+    socket().say({ type: 'receipt', conversation: DIRECT, user: BOB, delivered: 3, read: 3 });
+    expect(state()).toBe('sent');
+  });
+
   it('[R27] [R28] comes back with nothing missing, by resume or by reset', async () => {
     for (const resume of ['resumed', 'reset'] as const) {
       const { client, socket, clock, backend } = await connected();
@@ -170,6 +201,22 @@ describe('client', () => {
     await clock.advance(0);
     socket().welcome(clock, { resume: 'resumed' });
     expect(changed).toHaveBeenCalledTimes(6);
+  });
+
+  it('[R33] shows nothing of who was just blocked', async () => {
+    const { client, socket, clock, backend } = await connected();
+    const timeline = client.timeline(DIRECT);
+    timeline.subscribe(() => undefined);
+    await settled();
+    socket().say(message(2));
+    backend.events_.push({ type: 'hole', conversation: DIRECT, epoch: 1, from: 2, to: 2 });
+    backend.list = [conversation({ head: { epoch: 1, seq: 2, ordinal: 1 } })];
+    expect(client.unread.get().total).toBe(1);
+    socket().say({ type: 'user_changed', what: 'blocked' });
+    await clock.advance(1_000);
+    const shown = timeline.get().entries.map((e) => ('text' in e ? e.text : e.kind));
+    expect(shown).toEqual(['m1']);
+    expect(client.unread.get().total).toBe(0);
   });
 
   it('shows a change of mine at once and takes it back when the api refuses', async () => {

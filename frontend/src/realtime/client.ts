@@ -57,6 +57,8 @@ class Client implements ChatClient {
   readonly #open = new Map<ConversationId, Open>();
   readonly #onEvent = new Set<(event: DurableEvent) => void>();
   readonly #onChanged = new Set<(what: UserChange) => void>();
+  /** Receipts being fetched, and whether they are to be fetched once more. */
+  readonly #asking = new Map<ConversationId, boolean>();
   /** Highest seq told to `onEvent` listeners, per conversation: replays are told once. */
   readonly #told = new Map<ConversationId, number>();
 
@@ -81,7 +83,11 @@ class Client implements ChatClient {
       settle: (id) => session.settle(id, { ok: true }),
       changed: (conversation) => this.#open.get(conversation)?.timeline.redraw(),
     });
-    this.#watch = new Watch(clock, (command) => session.send(command));
+    this.#watch = new Watch(
+      clock,
+      (command) => session.send(command),
+      (people) => this.#presence.unwatched(people),
+    );
     this.#presence = new Presence((user, used) => this.#watch.use('people', user, used));
     this.#typing = new Typing(clock, me);
     this.#receipts = new Receipts(clock, me, (command) => session.send(command));
@@ -248,12 +254,17 @@ class Client implements ChatClient {
         this.#typing.apply(frame);
         return;
       case 'receipt':
+        if (!this.#receipts.isKnown(frame.conversation))
+          this.#receiptsChanged((id) => id === frame.conversation);
         if (this.#receipts.apply(frame)) {
           this.#list.read(frame.conversation, this.#receipts.own(frame.conversation).read, null);
         }
         return;
       case 'user_changed':
-        if (frame.what === 'conversations') void this.#list.refresh();
+        if (frame.what === 'conversations' || frame.what === 'blocked') void this.#list.refresh();
+        if (frame.what === 'blocked') this.#renew();
+        // Who gives no receipts sees none.
+        if (frame.what === 'settings') this.#receiptsChanged(() => true);
         this.#changed(frame.what);
         return;
       default:
@@ -268,7 +279,21 @@ class Client implements ChatClient {
     if (event.type === 'message' && event.from !== this.me) {
       this.#receipts.move(event.conversation, { delivered: event.seq });
     }
+    if (event.type === 'member') this.#receiptsChanged((id) => id === event.conversation);
     for (const listener of [...this.#onEvent]) listener(event);
+  }
+
+  /** Messages appear or disappear in all conversations. */
+  #renew(): void {
+    for (const [id, open] of this.#open) {
+      if (open.used) open.timeline.renew();
+      else this.#close(id, open);
+    }
+  }
+
+  /** Others have to be waited for, or not any more. */
+  #receiptsChanged(where: (conversation: ConversationId) => boolean): void {
+    for (const [id, open] of this.#open) if (open.used && where(id)) this.#fetchReceipts(id);
   }
 
   #changed(what: UserChange): void {
@@ -300,22 +325,33 @@ class Client implements ChatClient {
   }
 
   #fetchReceipts(conversation: ConversationId): void {
+    const running = this.#asking.has(conversation);
+    this.#asking.set(conversation, running);
+    if (running) return;
     this.#ports.backend
       .receipts(conversation)
-      .then((reply) => {
-        if ('receipts' in reply) this.#receipts.fetched(conversation, reply.receipts);
-      })
-      // Ticks stay as they are until the next receipt or welcome.
-      .catch(() => undefined);
+      .then((reply) =>
+        this.#receipts.fetched(conversation, 'receipts' in reply ? reply.receipts : null),
+      )
+      // Ticks stay as they are; the next receipt there, or welcome, asks again.
+      .catch(() => undefined)
+      .finally(() => {
+        const again = this.#asking.get(conversation);
+        this.#asking.delete(conversation);
+        if (again) this.#fetchReceipts(conversation);
+      });
   }
 
   #evict(): void {
     for (const [conversation, open] of this.#open) {
       if (this.#open.size <= TIMELINES_MAX) return;
-      if (open.used) continue;
-      open.unlisten();
-      open.timeline.close();
-      this.#open.delete(conversation);
+      if (!open.used) this.#close(conversation, open);
     }
+  }
+
+  #close(conversation: ConversationId, open: Open): void {
+    open.unlisten();
+    open.timeline.close();
+    this.#open.delete(conversation);
   }
 }

@@ -95,7 +95,7 @@ export type PresenceView = {
 };
 
 export type ReceiptCursor = { delivered: number; read: number };
-/** Cursors of the other members, by user. Above 32 members the map stays empty. */
+/** Cursors of all other members who give receipts, by user. Empty until they are known, and above 32 members. */
 export type ReceiptsView = ReadonlyMap<UserId, ReceiptCursor>;
 
 export interface ChatClient {

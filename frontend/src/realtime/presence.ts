@@ -21,13 +21,8 @@ export class Presence {
   of(user: UserId): Store<PresenceView> {
     let cell = this.#people.get(user);
     if (!cell) {
-      const made: Cell<PresenceView> = new Cell<PresenceView>(UNKNOWN, (used) => {
-        // Unwatched people are not told about any more: what is known grows old.
-        if (!used) made.set({ ...made.get(), stale: true });
-        this.#watch(user, used);
-      });
-      this.#people.set(user, made);
-      cell = made;
+      cell = new Cell<PresenceView>(UNKNOWN, (used) => this.#watch(user, used));
+      this.#people.set(user, cell);
     }
     return cell;
   }
@@ -39,9 +34,15 @@ export class Presence {
     }
   }
 
-  down(): void {
-    for (const cell of this.#people.values()) {
-      if (!cell.get().stale) cell.set({ ...cell.get(), stale: true });
+  /** Nothing is told about them any more: what is known grows old. */
+  unwatched(users: Iterable<UserId>): void {
+    for (const user of users) {
+      const cell = this.#people.get(user);
+      if (cell && !cell.get().stale) cell.set({ ...cell.get(), stale: true });
     }
+  }
+
+  down(): void {
+    this.unwatched(this.#people.keys());
   }
 }

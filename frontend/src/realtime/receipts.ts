@@ -1,7 +1,7 @@
 /**
  * Cursors of delivery and reading: one's own on their way out, the others' on their way in.
  *
- * Owns: both, merged by the larger. Never does: go backwards. Talks to: clock, session (through `send`).
+ * Owns: both, merged by the larger. Never does: go backwards, or show some for all. Talks to: clock, session (through `send`).
  * Start reading at: `move`, `apply`. Source: PROTOCOL.md R31. Limits: 10 per second, 1 per second and conversation.
  */
 import type { ReceiptCursor, ReceiptsView } from './facade';
@@ -12,6 +12,7 @@ import type { Command, ConversationId, ReceiptFrame, UserId } from './wire';
 const EVERY_MS = 1_000;
 const PER_FLUSH = 10;
 const NOTHING: ReceiptCursor = { delivered: 0, read: 0 };
+const NOBODY: ReceiptsView = new Map();
 
 function larger(a: ReceiptCursor, b: Partial<ReceiptCursor>): ReceiptCursor {
   const delivered = Math.max(a.delivered, b.delivered ?? 0);
@@ -23,7 +24,12 @@ export class Receipts {
   readonly #clock: Clock;
   readonly #me: UserId;
   readonly #send: (command: Command) => boolean;
+  /** The others as shown: all who give receipts there, or nobody. */
   readonly #others = new Map<ConversationId, Cell<ReceiptsView>>();
+  /** The others as far as heard. */
+  readonly #heard = new Map<ConversationId, ReceiptsView>();
+  /** Whether the api names people there, as it does up to 32 members; nothing: it has not answered yet. */
+  readonly #named = new Map<ConversationId, boolean>();
   readonly #own = new Map<ConversationId, ReceiptCursor>();
   /** What the server is known to have. */
   readonly #known = new Map<ConversationId, ReceiptCursor>();
@@ -68,21 +74,36 @@ export class Receipts {
       this.known(conversation, larger(NOTHING, cursor));
       return this.own(conversation) !== before;
     }
-    const cell = this.#cell(conversation);
-    const old = cell.get().get(user) ?? NOTHING;
+    // Those few of a large group whom one hears are not "everybody".
+    if (this.#named.get(conversation) === false) return false;
+    const heard = this.#heard.get(conversation) ?? NOBODY;
+    const old = heard.get(user) ?? NOTHING;
     const next = larger(old, cursor);
-    if (next !== old) cell.set(new Map(cell.get()).set(user, next));
+    if (next === old) return false;
+    this.#heard.set(conversation, new Map(heard).set(user, next));
+    this.#show(conversation);
     return false;
   }
 
-  /** What the api knows of the others; live ones that are ahead stay. */
-  fetched(conversation: ConversationId, rows: readonly (ReceiptCursor & { user: UserId })[]): void {
-    const cell = this.#cell(conversation);
-    const next = new Map(cell.get());
-    for (const { user, delivered, read } of rows) {
-      if (user !== this.#me) next.set(user, larger(next.get(user) ?? NOTHING, { delivered, read }));
-    }
-    cell.set(next);
+  /** Whether the api has said who gives receipts there. */
+  isKnown(conversation: ConversationId): boolean {
+    return this.#named.has(conversation);
+  }
+
+  /** Everybody who gives receipts there, as the api has it; what was heard and is ahead stays. Null: it only counts. */
+  fetched(
+    conversation: ConversationId,
+    rows: readonly (ReceiptCursor & { user: UserId })[] | null,
+  ): void {
+    const heard = this.#heard.get(conversation) ?? NOBODY;
+    const others = (rows ?? []).filter(({ user }) => user !== this.#me);
+    const next = others.map(
+      ({ user, delivered, read }) =>
+        [user, larger(heard.get(user) ?? NOTHING, { delivered, read })] as const,
+    );
+    this.#named.set(conversation, rows !== null);
+    this.#heard.set(conversation, new Map(next));
+    this.#show(conversation);
   }
 
   /** After each welcome: cursors that the server may not have are sent again. */
@@ -112,8 +133,13 @@ export class Receipts {
     this.#timer = this.#clock.after(EVERY_MS, () => this.#flush());
   }
 
+  #show(conversation: ConversationId): void {
+    const heard = this.#named.get(conversation) ? this.#heard.get(conversation) : undefined;
+    this.#cell(conversation).set(heard ?? NOBODY);
+  }
+
   #cell(conversation: ConversationId): Cell<ReceiptsView> {
-    const cell = this.#others.get(conversation) ?? new Cell<ReceiptsView>(new Map());
+    const cell = this.#others.get(conversation) ?? new Cell<ReceiptsView>(NOBODY);
     this.#others.set(conversation, cell);
     return cell;
   }

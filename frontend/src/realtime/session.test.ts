@@ -74,6 +74,37 @@ describe('session', () => {
     expect(phase()).toBe('connected');
   });
 
+  it.each([3_600_000, -3_600_000])(
+    '[R36] goes by the clock of the server, be it %i ms ahead',
+    async (ahead) => {
+      const { socket, clock, backend } = start('old');
+      const serverTime = () => clock.now() + ahead;
+      let refreshes = 0;
+      backend.refresh = async () => {
+        refreshes += 1;
+        return { ok: true, token: `T${refreshes}`, expiresAt: serverTime() + 600_000 };
+      };
+      const expires_at = serverTime() + 600_000;
+      socket().welcome(clock, { server_time: serverTime(), expires_at });
+      for (let t = 0; t < 1_140_000; t += 5_000) {
+        await clock.advance(5_000);
+        socket().say({ type: 'beat', at: '1-2' });
+        for (const { id } of socket().of('reauth')) socket().say({ type: 'ok', id });
+      }
+      expect(refreshes).toBe(2);
+    },
+  );
+
+  it('[R37] does not hammer a server that refuses fresh tokens, too', async () => {
+    const { socket, sockets, clock } = start();
+    for (let t = 0; t < 2_000; t += 100) {
+      socket().end(4401);
+      await clock.advance(100);
+    }
+    expect(sockets.length).toBeGreaterThan(1);
+    expect(sockets.length).toBeLessThan(10);
+  });
+
   it('[R37] refreshes after 4401 and reconnects at once; refused: unauthorized, no more attempts', async () => {
     const { socket, sockets, clock, backend, session } = start();
     socket().welcome(clock);
@@ -104,6 +135,18 @@ describe('session', () => {
     socket().say({ type: 'goaway', reconnect_in_ms: 4_000 });
     socket().end(1012);
     await clock.advance(3_999);
+    expect(sockets.length).toBe(1);
+    await clock.advance(1);
+    expect(sockets.length).toBe(2);
+  });
+
+  it('[R39] counts the slot from goaway, not from the close', async () => {
+    const { socket, sockets, clock } = start();
+    socket().welcome(clock);
+    socket().say({ type: 'goaway', reconnect_in_ms: 4_000 });
+    await clock.advance(3_000);
+    socket().end(1012);
+    await clock.advance(999);
     expect(sockets.length).toBe(1);
     await clock.advance(1);
     expect(sockets.length).toBe(2);

@@ -52,7 +52,10 @@ export class Session {
   #attempt = 0;
   #resume: string | null = null;
   #token: string | null = null;
-  #slotMs: number | null = null;
+  /** When the slot of `goaway` comes, by our clock (R39). */
+  #slotAt: number | null = null;
+  /** The server's clock less ours: what it says of expiry is in its time. */
+  #aheadMs = 0;
   #lastContact: number | null = null;
   #nextId = 1;
   #retryTimer: Timer = null;
@@ -152,7 +155,7 @@ export class Session {
     const frame = parseFrame(text);
     if (!frame) return;
     if (frame.type === 'welcome') this.#welcomed(frame);
-    if (frame.type === 'goaway') this.#slotMs = frame.reconnect_in_ms;
+    if (frame.type === 'goaway') this.#slotAt = this.#lastContact + frame.reconnect_in_ms;
     if (frame.type === 'ok' && frame.id !== undefined) this.settle(frame.id, { ok: true });
     this.#events.onFrame(frame);
     if (frame.type === 'error' && frame.id !== undefined) {
@@ -164,7 +167,8 @@ export class Session {
 
   #welcomed(welcome: WelcomeFrame): void {
     this.#attempt = 0;
-    this.#slotMs = null;
+    this.#slotAt = null;
+    this.#aheadMs = welcome.server_time - this.#ports.clock.now();
     this.state.set({ phase: 'connected', lastContact: this.#lastContact, user: welcome.user });
     const left = welcome.expires_at - welcome.server_time;
     this.#planReauth(Math.max(0, left - REAUTH_AHEAD_MS * (1 + this.#ports.random() * 0.5)));
@@ -172,10 +176,11 @@ export class Session {
   }
 
   async #ended(code: number, generation: number): Promise<void> {
-    const slot = this.#slotMs;
-    this.#slotMs = null;
+    const slotAt = this.#slotAt;
+    this.#slotAt = null;
     this.#drop();
     const plan = reconnectOf(code);
+    let atOnce = plan === 'now';
     if (plan === 'never') {
       this.#running = false;
       this.#unlisten?.();
@@ -195,12 +200,13 @@ export class Session {
       }
       if (refreshed.ok) {
         this.#token = this.#token === null ? null : refreshed.token;
-        if (plan === 'after_refresh') return this.#retryAfter(0);
+        atOnce = plan === 'after_refresh';
       }
     }
-    const wait =
-      slot ??
-      (plan === 'now' && this.#attempt === 0 ? 0 : backoffMs(this.#attempt, this.#ports.random));
+    // At once, but once: a server that refuses fresh tokens, too, or restarts again and again, is not to be hammered.
+    const backoff =
+      atOnce && this.#attempt === 0 ? 0 : backoffMs(this.#attempt, this.#ports.random);
+    const wait = slotAt === null ? backoff : Math.max(0, slotAt - this.#ports.clock.now());
     this.#attempt += 1;
     this.#retryAfter(this.#ports.surroundings.hidden() ? Math.max(wait, HIDDEN_MIN_MS) : wait);
   }
@@ -269,7 +275,8 @@ export class Session {
       const answer = await reply;
       if (generation !== this.#generation || !this.connected) return;
       const again = !answer.ok && (answer.error === null || retryOf(answer.error.code) !== 'never');
-      const left = refreshed.expiresAt - this.#ports.clock.now() - REAUTH_AHEAD_MS;
+      const now = this.#ports.clock.now() + this.#aheadMs;
+      const left = refreshed.expiresAt - now - REAUTH_AHEAD_MS;
       this.#planReauth(again ? REAUTH_RETRY_MS : Math.max(REAUTH_RETRY_MS, left));
     });
   }

@@ -7,6 +7,7 @@ import { Watch } from './watch';
 import type { Command, MessageEvent } from './wire';
 
 const P = 'd'.repeat(16);
+const CY = '00000000000000c3';
 const said = (no: number, from = BOB) =>
   ({ conversation: DIRECT, from, producer: P, no }) as MessageEvent;
 const types = (no: number, user = BOB) => ({
@@ -101,6 +102,36 @@ describe('receipts', () => {
   });
 });
 
+describe('receipts of many', () => {
+  const said = (user: string, read: number) => ({
+    type: 'receipt' as const,
+    conversation: DIRECT,
+    user,
+    read,
+  });
+
+  it('[R31] shows nobody before it knows who is to be waited for', () => {
+    const receipts = new Receipts(new FakeClock(), ME, () => true);
+    receipts.apply(said(BOB, 9));
+    expect(receipts.in(DIRECT).get().size).toBe(0);
+    receipts.fetched(DIRECT, [
+      { user: BOB, delivered: 3, read: 3 },
+      { user: CY, delivered: 0, read: 0 },
+    ]);
+    expect([...receipts.in(DIRECT).get().values()].map(({ read }) => read)).toEqual([9, 0]);
+    receipts.fetched(DIRECT, [{ user: BOB, delivered: 9, read: 9 }]);
+    expect([...receipts.in(DIRECT).get().keys()]).toEqual([BOB]);
+  });
+
+  it('[R31] shows nobody where the api only counts', () => {
+    const receipts = new Receipts(new FakeClock(), ME, () => true);
+    receipts.fetched(DIRECT, [{ user: BOB, delivered: 1, read: 1 }]);
+    receipts.fetched(DIRECT, null);
+    receipts.apply(said(BOB, 9));
+    expect(receipts.in(DIRECT).get().size).toBe(0);
+  });
+});
+
 describe('watch', () => {
   it('sends what is on screen once, debounced, and all again on a new connection', async () => {
     const clock = new FakeClock();
@@ -140,5 +171,26 @@ describe('presence', () => {
       [BOB, true],
       [BOB, false],
     ]);
+  });
+
+  it('[R32] grows old when the server is not asked any more, not while another view of it takes over', async () => {
+    const clock = new FakeClock();
+    const watch: Watch = new Watch(
+      clock,
+      () => true,
+      (people) => presence.unwatched(people),
+    );
+    const presence = new Presence((user, used) => watch.use('people', user, used));
+    const store = presence.of(BOB);
+    let stop = store.subscribe(() => undefined);
+    await clock.advance(200);
+    presence.apply([{ user: BOB, online: true }]);
+    stop();
+    stop = store.subscribe(() => undefined);
+    await clock.advance(200);
+    expect(store.get()).toMatchObject({ state: 'online', stale: false });
+    stop();
+    await clock.advance(200);
+    expect(store.get()).toMatchObject({ state: 'online', stale: true });
   });
 });

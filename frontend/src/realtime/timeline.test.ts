@@ -103,6 +103,33 @@ describe('timeline', () => {
     expect(texts(timeline)).toEqual(['m1', 'm1048578']);
   });
 
+  it('[R33] is fetched anew when what may be seen has changed, however often it takes', async () => {
+    const { backend, timeline, clock } = make();
+    const hole = (seq: number): HoleFrame => ({
+      type: 'hole',
+      conversation: DIRECT,
+      epoch: 1,
+      from: seq,
+      to: seq,
+    });
+    backend.events_.push(message(1), message(2), message(3));
+    const loading = timeline.reload();
+    await settled();
+    await loading;
+    backend.events_[1] = hole(2);
+    timeline.renew();
+    await clock.advance(50);
+    expect(texts(timeline)).toEqual(['m1', 'm3']);
+    backend.failing = true;
+    backend.events_[0] = hole(1);
+    timeline.renew();
+    await clock.advance(5_000);
+    backend.failing = false;
+    await clock.advance(60_000);
+    expect(texts(timeline)).toEqual(['m3']);
+    expect(timeline.get().catchingUp).toBe(false);
+  });
+
   it('[R21] moves over holes', async () => {
     const { backend, timeline } = make();
     backend.events_.push(message(1));

@@ -21,6 +21,7 @@ const JUMP_EVENTS = 2_000;
 const STALE_PAGE_TRIES = 3;
 /** Frames that come close together are drawn together. */
 const DRAW_MS = 8;
+const BEHIND = 'the api is behind what was already seen';
 
 type Range = { low: number; high: number; moreBefore: boolean };
 type LiveFrame = DurableEvent | HoleFrame;
@@ -48,6 +49,9 @@ export class Timeline implements TimelineHandle {
   #buffer: LiveFrame[] = [];
   #busy = false;
   #refill = false;
+  /** How often all had to be fetched anew, and how often that was done. */
+  #wanted = 0;
+  #renewed = 0;
   #before = false;
   #after = false;
   #failed = false;
@@ -122,6 +126,12 @@ export class Timeline implements TimelineHandle {
     else if (!this.#position) {
       if (this.#failed || this.#buffer.length > 0) void this.reload();
     } else if (!contiguous || this.#buffer.length > 0) void this.#fill(null);
+  }
+
+  /** What this user may see has changed (somebody was blocked): what is here is replaced. */
+  renew(): void {
+    this.#wanted += 1;
+    void this.#fill(null);
   }
 
   async reload(): Promise<void> {
@@ -200,8 +210,10 @@ export class Timeline implements TimelineHandle {
   }
 
   async #newest(): Promise<void> {
+    const wanted = this.#wanted;
     const page = await this.#deps.backend.messages(this.id, {});
-    if (this.#position && page.as_of < this.#position.seq) return;
+    if (this.#position && page.as_of < this.#position.seq) throw new Error(BEHIND);
+    this.#renewed = wanted;
     this.#fold = new Fold(page.as_of);
     this.#fold.page(page);
     this.#away = null;
@@ -223,7 +235,7 @@ export class Timeline implements TimelineHandle {
         this.#quotes();
         return page;
       }
-      if (tries >= STALE_PAGE_TRIES) throw new Error('the api is behind what was already seen');
+      if (tries >= STALE_PAGE_TRIES) throw new Error(BEHIND);
     }
   }
 
@@ -233,17 +245,8 @@ export class Timeline implements TimelineHandle {
     this.#busy = true;
     this.#later();
     try {
-      let page = await this.#deps.backend.events(this.id, this.#position.seq, minSeq);
-      if (page.head - this.#position.seq > JUMP_EVENTS) await this.#newest();
-      else {
-        for (;;) {
-          const before = this.#position.seq;
-          for (const frame of page.events) this.#step(frame, null);
-          this.#position = { epoch: page.epoch, seq: this.#position.seq };
-          if (this.#position.seq >= page.head || this.#position.seq === before) break;
-          page = await this.#deps.backend.events(this.id, this.#position.seq, null);
-        }
-      }
+      if (this.#renewed < this.#wanted) await this.#newest();
+      else await this.#follow(this.#position, minSeq);
       this.#busy = false;
       if (this.#drain()) this.#failures = 0;
       else this.#again();
@@ -255,8 +258,23 @@ export class Timeline implements TimelineHandle {
     this.#later();
   }
 
+  /** Event by event, or by the newest page when there are too many. */
+  async #follow(from: { epoch: number; seq: number }, minSeq: number | null): Promise<void> {
+    let [position, least] = [from, minSeq];
+    for (;;) {
+      const page = await this.#deps.backend.events(this.id, position.seq, least);
+      if (page.head - position.seq > JUMP_EVENTS) return this.#newest();
+      const before = position.seq;
+      for (const frame of page.events) this.#step(frame, null);
+      position = { epoch: page.epoch, seq: this.#position?.seq ?? before };
+      this.#position = position;
+      if (position.seq >= page.head || position.seq === before) return;
+      least = null;
+    }
+  }
+
   #lookAgain(): void {
-    if (!this.#refill || this.#busy) return;
+    if (this.#busy || (!this.#refill && this.#renewed === this.#wanted)) return;
     this.#refill = false;
     void this.#fill(null);
   }

@@ -13,13 +13,21 @@ const DEBOUNCE_MS = 150;
 export class Watch {
   readonly #clock: Clock;
   readonly #send: (command: Command) => boolean;
+  readonly #unwatched: (people: readonly string[]) => void;
   readonly #used = { people: new Map<string, number>(), conversations: new Map<string, number>() };
   #timer: Timer = null;
   #sent = '';
+  #people: readonly string[] = [];
 
-  constructor(clock: Clock, send: (command: Command) => boolean) {
+  /** `unwatched`: hears of people who left the list that the server has. */
+  constructor(
+    clock: Clock,
+    send: (command: Command) => boolean,
+    unwatched: (people: readonly string[]) => void = () => undefined,
+  ) {
     this.#clock = clock;
     this.#send = send;
+    this.#unwatched = unwatched;
   }
 
   use(list: 'people' | 'conversations', id: string, used: boolean): void {
@@ -45,6 +53,10 @@ export class Watch {
     const key = JSON.stringify([people.toSorted(), conversations.toSorted()]);
     if (key === this.#sent || (this.#sent === '' && people.length + conversations.length === 0))
       return;
-    if (this.#send({ type: 'watch', people, conversations })) this.#sent = key;
+    if (!this.#send({ type: 'watch', people, conversations })) return;
+    this.#sent = key;
+    const watched = new Set(people);
+    this.#unwatched(this.#people.filter((user) => !watched.has(user)));
+    this.#people = people;
   }
 }

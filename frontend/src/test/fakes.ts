@@ -1,5 +1,5 @@
 /** A clock, a socket and a server-in-a-box for tests of realtime/. No timers, no network. */
-import type { Conversation, EventsPage, MessagesPage } from '../api/types';
+import type { Conversation, EventsPage, MessagesPage, ReceiptsReply } from '../api/types';
 import { Fold } from '../realtime/fold';
 import type { Backend, Clock, Locks, Ports, RefreshOutcome, WireEvents } from '../realtime/ports';
 import { MemoryStorage, type PendingStorage } from '../realtime/storage';
@@ -143,8 +143,9 @@ export class FakeBackend implements Backend {
   async patchMine(): Promise<void> {
     if (this.failing) throw new Error('down');
   }
-  async receipts() {
-    return { receipts: [] };
+  receiptsReply: ReceiptsReply = { receipts: [] };
+  async receipts(): Promise<ReceiptsReply> {
+    return this.receiptsReply;
   }
   get head(): number {
     const last = this.events_.at(-1);

@@ -174,11 +174,32 @@ fn r31_receipts_merge_and_never_pass_the_head() {
     assert_eq!(node.read(ada)[0]["code"], "invalid");
     node.say(shy, &receipt(1));
     node.pass(1_000);
-    let merged = node.take(|a| match a {
+    let actions = node.take(|action| Some(action.clone()));
+    let merged = actions.iter().filter_map(|action| match action {
         Action::MergeReceipt(_, user, cursors) => Some((*user, *cursors)),
         _ => None,
     });
-    assert_eq!(merged, [(ADA, Cursors { delivered: 0, read: 2 })]);
+    assert!(merged.eq([(ADA, Cursors { delivered: 0, read: 2 })]));
+    // Their own unread counts live from it, here and on their other devices.
+    let own: Vec<Signal> = actions.iter().filter_map(own_receipt).collect();
+    let cursors = Cursors { delivered: 0, read: 1 };
+    assert_eq!(own, [Signal::OwnReceipt { conversation: direct(), user: BOB, cursors }]);
+    let other = node.online(BOB, View { flags, ..View::default() });
+    let watch = format!("{{\"type\":\"watch\",\"conversations\":[\"{}\"]}}", direct());
+    node.say(ada, &watch);
+    node.read(ada);
+    node.read(shy);
+    node.shard.on_signals(&own, node.now, &mut node.actions);
+    assert_eq!(node.read(other)[0]["read"], 1);
+    assert_eq!(kinds(&node.read(shy)), ["receipt"]);
+    assert!(node.read(ada).is_empty(), "who gives none gives none");
+}
+
+fn own_receipt(action: &Action) -> Option<Signal> {
+    match action {
+        Action::Publish(signal @ Signal::OwnReceipt { .. }) => Some(signal.clone()),
+        _ => None,
+    }
 }
 
 #[test]
