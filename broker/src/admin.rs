@@ -101,6 +101,7 @@ fn shards(node: &Node) -> Response<Full<Bytes>> {
             "busy_us": shard.busy_us.get(),
             "ring_lost": shard.ring_lost.get(),
             "mailbox_full": shard.mailbox_full.get(),
+            "shed": shard.shed.get(),
         })
     });
     answer(StatusCode::OK, "application/json", json!(rows.collect::<Vec<_>>()).to_string())

@@ -28,6 +28,7 @@ use crate::{
     mail::{Arrival, Mail, Post},
     metrics::{Closed, ShardMetrics},
     node::Node,
+    overload::{Ladder, STEPS},
     shard::{Action, Actions, AppendOutcome, ConnectionId, Now, Shard},
     socket::{Socket, Written},
     tasks::{append::Request, live::Voice},
@@ -131,6 +132,7 @@ pub(crate) struct Host {
     /// A step panicked: nothing here may be used again.
     is_broken: Cell<bool>,
     revocations_checked: RefCell<Instant>,
+    ladder: RefCell<Ladder>,
 }
 
 /// Rings the bell if a step unwinds.
@@ -168,6 +170,7 @@ impl Host {
             broken: Notify::new(),
             is_broken: Cell::new(false),
             revocations_checked: RefCell::new(Instant::now()),
+            ladder: RefCell::default(),
         })
     }
 
@@ -521,15 +524,34 @@ impl Host {
         }
     }
 
-    /// Time passed.
-    pub(crate) fn tick(self: &Rc<Self>) {
+    /// Time passed, and the tick comes this late.
+    pub(crate) fn tick(self: &Rc<Self>, late: Duration) {
         self.around.node.shard_ticked(self.number);
+        self.metrics.loop_lag.observe(late.as_micros() as u64);
+        self.climb(late.as_millis() as u64);
         self.step(|shard, now, actions| shard.on_tick(now, actions));
         self.close_late_messages();
         if self.revocations_checked.borrow().elapsed() >= REVOCATION_CHECK {
             self.revocations_checked.replace(Instant::now());
             let principals: Vec<_> = self.shard.borrow().principals().collect();
             spawn_local(connection::lookup::revocations(Rc::clone(self), principals));
+        }
+    }
+
+    /// Moves on the overload ladder, and says so.
+    fn climb(self: &Rc<Self>, late_ms: u64) {
+        let now = self.around.node.now().mono_ms;
+        let mut ladder = self.ladder.borrow_mut();
+        let before = u64::from(ladder.step());
+        let step = self.step(|shard, _, _| {
+            let step = ladder.observe(late_ms, shard.n_unacked(), shard.unacked_max(), now);
+            shard.set_ladder(step);
+            step
+        });
+        if u64::from(step) != before {
+            self.metrics.shed.set(u64::from(step));
+            let shed = STEPS[usize::from(step)];
+            tracing::warn!(shard = self.number, step, shed, late_ms, "the overload ladder moved");
         }
     }
 

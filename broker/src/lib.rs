@@ -14,6 +14,7 @@ mod mail;
 pub mod metrics;
 mod node;
 pub mod outbox;
+pub mod overload;
 pub mod presence;
 pub mod route;
 mod runtime;

@@ -88,16 +88,24 @@ impl<const N: usize> Histogram<N> {
 
     fn render(&self, out: &mut String, name: &str, help: &str, scale: f64) {
         let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} histogram");
+        self.render_series(out, name, "", scale);
+    }
+
+    /// The series of one set of labels (`a="b"`, or none), without the head.
+    fn render_series(&self, out: &mut String, name: &str, labels: &str, scale: f64) {
+        let comma = if labels.is_empty() { "" } else { "," };
         let mut total = 0;
         for (bound, count) in self.bounds.iter().zip(&self.counts) {
             total += count.get();
-            let _ = writeln!(out, "{name}_bucket{{le=\"{}\"}} {total}", *bound as f64 / scale);
+            let bound = *bound as f64 / scale;
+            let _ = writeln!(out, "{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {total}");
         }
         total += self.over.get();
         let sum = self.sum.get() as f64 / scale;
+        let braces = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
         let _ = writeln!(
             out,
-            "{name}_bucket{{le=\"+Inf\"}} {total}\n{name}_sum {sum}\n{name}_count {total}"
+            "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {total}\n{name}_sum{braces} {sum}\n{name}_count{braces} {total}"
         );
     }
 }
@@ -158,6 +166,8 @@ pub struct ShardMetrics {
     pub ring_lost: Number,
     pub mailbox_full: Number,
     pub busy_us: Number,
+    pub shed: Number,
+    pub loop_lag: Latency,
     pub resumed: [Number; Resumed::ALL.len()],
 }
 
@@ -180,6 +190,8 @@ impl Default for ShardMetrics {
             ring_lost: Number::default(),
             mailbox_full: Number::default(),
             busy_us: Number::default(),
+            shed: Number::default(),
+            loop_lag: Latency::default(),
             resumed: std::array::from_fn(|_| Number::default()),
         }
     }
@@ -254,6 +266,11 @@ impl NodeMetrics {
             let _ =
                 writeln!(out, "{busy}{{shard=\"{shard}\"}} {}", metrics.busy_us.get() as f64 / 1e6);
         }
+        let lag = "broker_shard_loop_lag_seconds";
+        let _ = writeln!(out, "# HELP {lag} How late ticks come.\n# TYPE {lag} histogram");
+        for (shard, metrics) in self.shards.iter().enumerate() {
+            metrics.loop_lag.render_series(&mut out, lag, &format!("shard=\"{shard}\""), 1e6);
+        }
         self.render_labelled(&mut out);
         self.ack_seconds.render(
             &mut out,
@@ -302,7 +319,7 @@ impl NodeMetrics {
             let is = u64::from(self.state.get() == number as u64);
             let _ = writeln!(out, "broker_node_state{{state=\"{state}\"}} {is}");
         }
-        let rows: [(&str, &str, &str, u64); 7] = [
+        let rows: [(&str, &str, &str, u64); 8] = [
             (
                 "broker_connections_limit",
                 "gauge",
@@ -323,6 +340,12 @@ impl NodeMetrics {
                 "gauge",
                 "Users in the presence map.",
                 self.presence_entries.get(),
+            ),
+            (
+                "broker_shed_state",
+                "gauge",
+                "Overload ladder of the worst shard: 1 typing and presence, 2 receipts, 3 publishes.",
+                self.shards.iter().map(|shard| shard.shed.get()).max().unwrap_or(0),
             ),
             (
                 "broker_accept_errors_total",
@@ -421,6 +444,9 @@ mod tests {
             "broker_handshakes_total{result=\"origin\"} 0",
             "broker_publish_ack_seconds_bucket{le=\"0.0005\"} 1",
             "broker_publish_ack_seconds_count 1",
+            "broker_shard_loop_lag_seconds_bucket{shard=\"1\",le=\"10\"} 0",
+            "broker_shard_loop_lag_seconds_count{shard=\"0\"} 0",
+            "broker_shed_state 0",
         ] {
             assert!(page.contains(series), "{series} is missing in\n{page}");
         }

@@ -15,7 +15,7 @@ pub struct Who {
     pub standing: Standing,
     /// The node stops.
     pub draining: bool,
-    /// Overload ladder, 0–3.
+    /// Overload ladder, 0–3 ([`crate::overload`]). Shed receipts are taken, and wait.
     pub ladder: u8,
 }
 
@@ -92,7 +92,6 @@ pub fn route(command: &Command<'_>, who: Who) -> Route {
         (Command::Publish { .. }, Removed) => Route::Recognise,
         (Command::Publish { .. }, Member { mver }) => Route::Append { mver },
         (Command::Publish { .. }, Unheard) => Route::Authorise,
-        (Command::Receipt { .. }, _) if who.ladder >= 2 => Route::Drop,
         (Command::Receipt { .. }, Member { .. }) => Route::Receipt,
         (Command::Receipt { .. }, _) => Route::Refuse(ErrorCode::Forbidden),
         (Command::Typing { .. }, Member { .. }) if who.ladder == 0 => Route::Typing,
@@ -143,7 +142,7 @@ mod tests {
         check(&publish, |w| w.ladder = 3, refuse(ErrorCode::Overloaded));
         check(&publish, |w| w.ladder = 2, Route::Append { mver: 4 });
         check(&receipt, |_| (), Route::Receipt);
-        check(&receipt, |w| w.ladder = 2, Route::Drop);
+        check(&receipt, |w| w.ladder = 3, Route::Receipt);
         check(&receipt, |w| w.standing = Unheard, refuse(ErrorCode::Forbidden));
         check(&typing, |_| (), Route::Typing);
         check(&typing, |w| w.ladder = 1, Route::Drop);

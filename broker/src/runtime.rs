@@ -222,7 +222,7 @@ async fn serve(host: Rc<Host>, mut reader: Reader, inbox: &mut Inbox) -> Ended {
             biased;
             () = host.broken.notified() => return Ended::Panicked,
             // Deadlines must not wait for a flood.
-            _ = tick.tick() => host.tick(),
+            due = tick.tick() => host.tick(due.elapsed()),
             // Verdicts are what clients wait for; they are bounded by what was asked.
             count = inbox.mail.recv_many(&mut mails, MAILS_MAX) => {
                 if count == 0 || !mails.drain(..).all(|mail| host.on_mail(mail)) {

@@ -36,6 +36,17 @@ fn host() -> Rc<Host> {
     Host::new(0, shard, around, mpsc::channel(1).0)
 }
 
+#[tokio::test]
+async fn late_ticks_raise_the_ladder_and_the_page_says_so() {
+    let host = host();
+    let shed = || host.around.node.metrics.render().contains("broker_shed_state 3");
+    host.tick(Duration::from_secs(4));
+    assert!(!shed(), "one stop of the machine");
+    host.tick(Duration::from_secs(4));
+    assert!(shed());
+    assert_eq!(host.shard.borrow().ladder(), 3);
+}
+
 /// Up to sixty other tasks had their turn with it before the supervisor heard of the panic.
 #[tokio::test]
 async fn a_shard_that_a_step_left_half_done_does_not_serve_on() {

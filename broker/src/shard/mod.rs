@@ -196,9 +196,19 @@ impl Shard {
             .filter_map(|(user, index)| Some((*user, self.users.get(*index as usize)?)))
     }
 
+    /// Publishes that may wait at most.
+    pub fn unacked_max(&self) -> usize {
+        self.config.unacked_max
+    }
+
     /// What the ring was read up to.
     pub fn cursor(&self) -> &[Pos] {
         &self.cursor.0
+    }
+
+    /// The step of the overload ladder.
+    pub fn ladder(&self) -> u8 {
+        self.ladder
     }
 
     /// Sets the overload ladder, 0–3.

@@ -295,12 +295,15 @@ impl Shard {
 
     /// Once a second: presence to watchers, cursors to `Live`.
     pub(super) fn flush_signals(&mut self, now: Now, actions: &mut Actions) {
-        for ((conversation, user, off), cursors) in self.receipts.drain() {
-            actions.push(if off {
-                Action::Publish(Signal::OwnReceipt { conversation, user, cursors })
-            } else {
-                Action::MergeReceipt(conversation, user, cursors)
-            });
+        // Shed cursors wait: nobody would send them again before the next welcome.
+        if self.ladder < 2 {
+            for ((conversation, user, off), cursors) in self.receipts.drain() {
+                actions.push(if off {
+                    Action::Publish(Signal::OwnReceipt { conversation, user, cursors })
+                } else {
+                    Action::MergeReceipt(conversation, user, cursors)
+                });
+            }
         }
         if self.ladder >= 1 {
             return;

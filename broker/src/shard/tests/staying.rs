@@ -234,3 +234,47 @@ fn r21_an_older_view_does_not_undo_what_a_newer_one_told() {
         assert_eq!(kinds(&node.read(id)).last(), Some(&"hole"));
     }
 }
+
+#[test]
+fn r31_r41_what_is_shed_under_overload_waits_or_is_refused_and_comes_back() {
+    let mut node = Node::new();
+    let ada = node.online(ADA, View::default());
+    let bob = node.online(BOB, View::default());
+    let conversation = direct();
+    node.say(
+        bob,
+        &format!("{{\"type\":\"watch\",\"people\":[],\"conversations\":[\"{conversation}\"]}}"),
+    );
+    node.read(bob);
+    let typing = Signal::Typing { conversation, user: ADA, producer: Producer(1), no: 1 };
+    let merges = |action: &Action| matches!(action, Action::MergeReceipt(..)).then_some(());
+
+    node.shard.set_ladder(1);
+    node.shard.on_signals(std::slice::from_ref(&typing), node.now, &mut node.actions);
+    assert!(node.read(bob).is_empty(), "typing is shed");
+
+    node.shard.set_ladder(2);
+    node.say(
+        ada,
+        &format!("{{\"type\":\"receipt\",\"conversation\":\"{conversation}\",\"read\":1}}"),
+    );
+    node.pass(3_000);
+    assert!(node.take(merges).is_empty(), "the cursor waits");
+
+    node.shard.set_ladder(3);
+    node.publish(ada, conversation, 1);
+    let refused = node.read(ada).remove(0);
+    assert_eq!(
+        (&refused["code"], &refused["retry_after_ms"]),
+        (&"overloaded".into(), &1_000.into())
+    );
+
+    node.shard.set_ladder(0);
+    node.pass(1_000);
+    assert_eq!(node.take(merges).len(), 1, "and is passed on");
+    node.shard.on_signals(&[typing], node.now, &mut node.actions);
+    assert_eq!(kinds(&node.read(bob)), ["typing"]);
+    node.publish(ada, conversation, 1);
+    let appends = node.take(|action| matches!(action, Action::Append { .. }).then_some(()));
+    assert_eq!(appends.len(), 1);
+}
