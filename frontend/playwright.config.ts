@@ -17,7 +17,9 @@ export default defineConfig({
   reporter: [['list']],
   use: {
     baseURL: process.env.WEBCHAT_URL ?? 'http://localhost:8080',
-    trace: 'retain-on-failure',
+    // A trace of every test is half a gigabyte on disk: `WEBCHAT_TRACE=1` for the one that is looked into.
+    trace: process.env.WEBCHAT_TRACE ? 'retain-on-failure' : 'off',
+    screenshot: 'only-on-failure',
     launchOptions: {
       executablePath: process.env.WEBCHAT_CHROMIUM ?? '/usr/bin/chromium',
       args: [
