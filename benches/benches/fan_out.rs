@@ -69,6 +69,7 @@ impl Fixture {
             role: Some(Role::Member),
             since: 1,
             mver: 1,
+            group: None,
         });
         let answer = View {
             groups: groups.into_iter().collect(),

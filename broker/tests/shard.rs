@@ -154,7 +154,7 @@ fn group() -> ConversationId {
 }
 
 fn member(role: Role) -> Membership {
-    Membership { conversation: group(), role: Some(role), since: 1, mver: 1 }
+    Membership { conversation: group(), role: Some(role), since: 1, mver: 1, group: None }
 }
 
 fn event(

@@ -24,6 +24,14 @@ pub(super) async fn members_merge_and_tombstones_stay(store: Any) {
     assert!(!view.flags.disabled);
     let bob = store.view(BOB, 1).await.unwrap();
     assert_eq!(bob.groups[0].role, None, "removals are tombstones");
+    let size = |mver, large| Some(GroupSize { mver, large });
+    assert_eq!(bob.groups[0].group, size(3, false));
+    let thirty_more = (100..130).map(|id| change(UserId(id), Some(Role::Member)));
+    ingest(&*store, &[world.batch([members(group(), ADA, thirty_more.collect())])]).await;
+    assert_eq!(store.view(CY, 1).await.unwrap().groups[0].group, size(4, false), "32 members");
+    let one_more = vec![change(BOB, Some(Role::Member))];
+    ingest(&*store, &[world.batch([members(group(), ADA, one_more)])]).await;
+    assert_eq!(store.view(CY, 1).await.unwrap().groups[0].group, size(5, true));
     let nobody = store.view(UserId(99), 2).await.unwrap();
     assert!(nobody.flags.disabled && nobody.groups.is_empty() && nobody.as_of.len() == 2);
 }

@@ -19,7 +19,7 @@ use api::{
         StoreError, UserChange, Viewer,
     },
 };
-use backplane::{Batch, Cursors, Envelope, Head, Logged};
+use backplane::{Batch, Cursors, Envelope, GroupSize, Head, Logged};
 use bytes::Bytes;
 use protocol::{ConversationId, EventKind, Pos, Role, SessionId, UserId, body::content_hash};
 use world::{

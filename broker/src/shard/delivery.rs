@@ -82,6 +82,7 @@ impl Shard {
                 role: change.role,
                 since: change.since,
                 mver: event.seq,
+                group: None,
             };
             named.push(change.user);
             let (user, pos) = (change.user, batch.pos);
@@ -100,12 +101,13 @@ impl Shard {
         if let Some(group) = self.group_index.get(&conversation) {
             let group = &mut self.groups[*group as usize];
             group.mver = group.mver.max(event.seq);
+            group.large &= changes.iter().all(|change| change.role.is_some());
         }
         self.fan_out(batch, event, at, &named, now, actions);
         for change in changes.iter().filter(|change| change.role.is_none()) {
             if let Some(index) = self.user_index.get(&change.user).copied() {
-                let membership =
-                    Membership { conversation, role: None, since: change.since, mver: event.seq };
+                let (since, mver) = (change.since, event.seq);
+                let membership = Membership { conversation, role: None, since, mver, group: None };
                 self.apply_membership(index, &membership);
             }
         }

@@ -110,6 +110,9 @@ pub(super) struct Group {
     /// The newest membership version seen.
     pub(super) mver: u64,
     pub(super) here: Members,
+    /// Has more members than receipts name. Only the store counts: views tell, and whenever somebody goes it is false until the next
+    /// one does. A small group is not taken for a large one: its members wait for names.
+    pub(super) large: bool,
 }
 
 /// A membership event that the store may not have, or had not a minute ago.

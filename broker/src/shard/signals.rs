@@ -238,8 +238,13 @@ impl Shard {
         })
     }
 
-    /// Who sends no receipts sees none.
+    /// Whom the cursors of `of` are told to. Who sends no receipts sees none; in a large group nobody does, and clients ask
+    /// for counts (R31).
     fn receipt_watchers(&self, conversation: ConversationId, of: UserId) -> SmallVec<[u32; 4]> {
+        let group = self.group_index.get(&conversation);
+        if group.is_some_and(|group| self.groups[*group as usize].large) {
+            return SmallVec::new();
+        }
         let mut slots = self.watchers(conversation, of);
         slots.retain(|slot| {
             let reader = self.connections[*slot as usize].principal.user;

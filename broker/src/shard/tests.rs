@@ -188,6 +188,8 @@ impl Node {
 }
 
 fn json(frame: &Bytes) -> Option<Value> {
+    // A beat comes in one piece with its ping.
+    let frame = frame.strip_prefix(&[0x89, 0]).filter(|rest| !rest.is_empty()).unwrap_or(frame);
     let header = match frame[1] {
         126 => 4,
         127 => 10,
@@ -231,6 +233,7 @@ fn member(seq: u64, user: UserId, role: Option<Role>) -> Logged {
 }
 
 fn in_group(mver: u64) -> View {
-    let membership = Membership { conversation: group(), role: Some(Role::Member), since: 1, mver };
+    let role = Some(Role::Member);
+    let membership = Membership { conversation: group(), role, since: 1, mver, group: None };
     View { as_of: vec![Pos::new(1, 0)], groups: vec![membership], ..View::default() }
 }

@@ -2,12 +2,14 @@
 //!
 //! Owns: the wheel and the tick. Never does: a clock. Talks to: nobody. Start reading at: [`Shard::on_tick`].
 
+use bytes::Bytes;
 use protocol::{CloseCode, ServerFrame, limits};
 
 use super::{
     Actions, ConnectionId, Now, Shard, encode,
     records::{Connection, Stage},
 };
+use crate::websocket::encode::{ping, ping_then};
 
 /// Slots of one second each: above the longest ping interval (30 s) and the dead time (65 s).
 const SLOTS: usize = 128;
@@ -56,9 +58,11 @@ impl Wheel {
 impl Shard {
     /// Time passed. The edge calls it every 50–250 ms.
     pub fn on_tick(&mut self, now: Now, actions: &mut Actions) {
+        // Everybody who is pinged in one tick is told the same, and shares it.
+        let mut heartbeat = None;
         for id in self.wheel.due(now.mono_ms) {
             if let Some(slot) = self.slot(id) {
-                self.look_at(slot, now, actions);
+                self.look_at(slot, &mut heartbeat, now, actions);
             }
         }
         self.retry_held(now, actions);
@@ -77,7 +81,13 @@ impl Shard {
         }
     }
 
-    fn look_at(&mut self, slot: u32, now: Now, actions: &mut Actions) {
+    fn look_at(
+        &mut self,
+        slot: u32,
+        heartbeat: &mut Option<Bytes>,
+        now: Now,
+        actions: &mut Actions,
+    ) {
         let connection = &self.connections[slot as usize];
         let Connection { id, heard_ms, opened_ms, ping_at_ms, said_ms, .. } = *connection;
         let expires_at_ms = connection.principal.expires_at_ms;
@@ -97,11 +107,14 @@ impl Shard {
             return self.close(slot, code, actions);
         }
         if ping_at_ms <= now.mono_ms {
-            self.push(slot, crate::websocket::encode::ping(), false, now, actions);
-            // A ping is nothing that a script in a browser sees.
-            self.connections[slot as usize].said_ms = said_ms;
-            if said_ms + BEAT_AFTER_MS <= now.mono_ms {
-                self.beat(slot, now, actions);
+            let beat = (said_ms + BEAT_AFTER_MS <= now.mono_ms)
+                .then(|| self.beat(slot, heartbeat))
+                .flatten();
+            let is_seen = beat.is_some();
+            self.push(slot, beat.unwrap_or_else(ping), false, now, actions);
+            if !is_seen {
+                // A ping alone is nothing that a script in a browser sees.
+                self.connections[slot as usize].said_ms = said_ms;
             }
             self.schedule_ping(slot, now);
         }
@@ -114,13 +127,16 @@ impl Shard {
         self.wheel.add(id, due);
     }
 
-    fn beat(&mut self, slot: u32, now: Now, actions: &mut Actions) {
-        let at = match &self.connections[slot as usize].stage {
-            Stage::Live => self.cursor.to_string(),
-            Stage::Catching(catch_up) => catch_up.reached.to_string(),
-            _ => return,
-        };
-        self.send(slot, &ServerFrame::Beat { at }, now, actions);
+    /// A ping with a `beat`; `None` before the welcome. `shared`: that of all who are live.
+    fn beat(&self, slot: u32, shared: &mut Option<Bytes>) -> Option<Bytes> {
+        let beat = |at| ping_then(&encode(&ServerFrame::Beat { at }));
+        match &self.connections[slot as usize].stage {
+            Stage::Live => {
+                Some(shared.get_or_insert_with(|| beat(self.cursor.to_string())).clone())
+            }
+            Stage::Catching(catch_up) => Some(beat(catch_up.reached.to_string())),
+            _ => None,
+        }
     }
 
     pub(super) fn schedule_ping(&mut self, slot: u32, now: Now) {

@@ -177,7 +177,7 @@ impl Shard {
 
     /// Merges one record: the larger mver wins. Returns whether the user came in by it.
     pub(super) fn apply_membership(&mut self, user: u32, membership: &Membership) -> bool {
-        let Membership { conversation, role, since, mver } = *membership;
+        let Membership { conversation, role, since, mver, group: size } = *membership;
         if !conversation.is_group() {
             return false;
         }
@@ -194,7 +194,11 @@ impl Shard {
         let new = Here { user, since, mver };
         let group = match known {
             Some(group) => {
-                let here = &mut self.groups[group as usize].here;
+                let record = &mut self.groups[group as usize];
+                if let Some(size) = size.filter(|size| size.mver >= record.mver) {
+                    record.large = size.large;
+                }
+                let here = &mut record.here;
                 if let Some(known) = here.find(user) {
                     if known.mver < mver {
                         here.put(Here { since: known.since.min(since), ..new });
@@ -205,7 +209,13 @@ impl Shard {
                 group
             }
             None => {
-                let record = Group { id: conversation, mver: 0, here: Members::one(new) };
+                let here = Members::one(new);
+                let record = Group {
+                    id: conversation,
+                    mver: 0,
+                    here,
+                    large: size.is_some_and(|size| size.large),
+                };
                 let group = self.groups.insert(record) as u32;
                 self.group_index.insert(conversation, group);
                 group

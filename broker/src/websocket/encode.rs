@@ -67,6 +67,11 @@ pub fn ping() -> Bytes {
     Bytes::from_static(&[FIN | 9, 0])
 }
 
+/// A ping, and these frames after it, as one piece: what is sent together is queued and written as one.
+pub fn ping_then(frames: &[u8]) -> Bytes {
+    [&ping(), frames].concat().into()
+}
+
 /// The answer to a ping.
 pub fn pong(payload: &[u8]) -> Bytes {
     control(10, payload)

@@ -18,6 +18,17 @@ pub struct Membership {
     pub since: u64,
     /// Seq of the membership event that this record is from.
     pub mver: u64,
+    /// What is known of the group itself, where the record is from the store.
+    pub group: Option<GroupSize>,
+}
+
+/// How large a group is, as the store has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GroupSize {
+    /// The group's own `mver` then.
+    pub mver: u64,
+    /// It has more members than receipts name ([`protocol::limits::RECEIPT_NAMES_MAX`]).
+    pub large: bool,
 }
 
 /// A user's own switches.

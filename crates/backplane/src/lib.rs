@@ -18,7 +18,9 @@ pub mod sequencer;
 pub mod sim;
 pub mod tail;
 
-pub use archive::{Archive, ArchiveError, Found, Head, Membership, StoredEvent, UserFlags, View};
+pub use archive::{
+    Archive, ArchiveError, Found, GroupSize, Head, Membership, StoredEvent, UserFlags, View,
+};
 pub use envelope::{Batch, Envelope, Key, Logged};
 pub use live::{
     Cursors, Live, LiveError, NodeId, PresenceChange, Revocation, Signal, SignalStream,

@@ -74,10 +74,11 @@ impl State {
                         (_, None) => known.since,
                         (None, Some(_)) => change.since,
                     };
-                    *known = Membership { conversation, role, since, mver };
+                    *known = Membership { conversation, role, since, mver, group: None };
                 }
                 None => {
-                    groups.push(Membership { conversation, role, since: change.since, mver });
+                    let since = change.since;
+                    groups.push(Membership { conversation, role, since, mver, group: None });
                 }
             }
         }

@@ -578,6 +578,8 @@ impl Node {
 
 /// The payload of a text frame; nothing for other frames.
 fn text_of(frame: &[u8]) -> Option<String> {
+    // A beat comes in one piece with its ping.
+    let frame = frame.strip_prefix(&[0x89, 0]).unwrap_or(frame);
     let is_text = frame.first()? & 0x0f == 1;
     let begin = match frame.get(1)? {
         126 => 4,

@@ -272,7 +272,7 @@ impl Office {
                     _ => change.since,
                 };
                 let (role, mver) = (change.role, event.seq);
-                let membership = Membership { conversation, role, since, mver };
+                let membership = Membership { conversation, role, since, mver, group: None };
                 directory.members.insert((conversation, change.user), membership);
             }
         }

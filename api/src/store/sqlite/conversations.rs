@@ -3,8 +3,8 @@
 //! Owns: these reads, and the tables `cursors` and `mine`. Never does: write heads or memberships (project.rs does).
 //! Talks to: rusqlite. Start reading at: [`summaries`].
 
-use backplane::{Cursors, Membership, UserFlags, View};
-use protocol::{ConversationId, EventKind, UserId};
+use backplane::{Cursors, GroupSize, Membership, UserFlags, View};
+use protocol::{ConversationId, EventKind, UserId, limits::RECEIPT_NAMES_MAX};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 
 use super::{
@@ -227,16 +227,18 @@ fn view(tx: &Transaction<'_>, user: UserId, partitions: u16) -> Result<View, Sto
         return Ok(View { as_of, flags, ..View::default() });
     };
     let mut statement = tx.prepare_cached(
-        "SELECT c.id, m.role, m.since, m.mver FROM memberships m \
+        "SELECT c.id, m.role, m.since, m.mver, c.members, c.mver FROM memberships m \
          JOIN conversations c ON c.number = m.conversation WHERE m.user = ?1",
     )?;
     let rows = statement.query_map([int(user.0)], |row| {
         let (since, mver) = (nat_at(row, 2)?, nat_at(row, 3)?);
+        let large = nat_at(row, 4)? > RECEIPT_NAMES_MAX as u64;
         Ok(Membership {
             conversation: conversation_at(row, 0)?,
             role: role_at(row, 1)?,
             since,
             mver,
+            group: Some(GroupSize { mver: nat_at(row, 5)?, large }),
         })
     })?;
     let mut groups = rows.collect::<Result<Vec<_>, _>>()?;

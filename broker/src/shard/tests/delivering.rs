@@ -1,7 +1,7 @@
 //! Fan-out and membership. Owns: rules R15, R20–R24, R30–R33. Never does: appends. Talks to: the harness.
 //! Start reading at: the top.
 
-use backplane::{Cursors, NodeId, PresenceChange, Signal};
+use backplane::{Cursors, GroupSize, NodeId, PresenceChange, Signal};
 use protocol::event::UserChange;
 
 use super::*;
@@ -316,4 +316,34 @@ fn r32_a_new_watch_list_is_told_nothing_of_the_old_one() {
     }
     node.pass(1_000);
     assert!(node.read(ada).is_empty());
+}
+
+#[test]
+fn r31_in_a_large_group_the_socket_names_nobody_and_when_somebody_goes_it_does() {
+    let mut node = Node::new();
+    let view = |mver, large| {
+        let mut view = in_group(1);
+        view.groups[0].group = Some(GroupSize { mver, large });
+        view
+    };
+    let ada = node.online(ADA, view(1, true));
+    let receipt = |user, read| {
+        let cursors = Cursors { delivered: 0, read };
+        Signal::Receipt { conversation: group(), user, cursors }
+    };
+    let watch = format!("{{\"type\":\"watch\",\"conversations\":[\"{}\"]}}", group());
+    node.say(ada, &watch);
+    node.read(ada);
+    let heard = |node: &mut Node, user| {
+        node.shard.on_signals(&[receipt(user, 1)], node.now, &mut node.actions);
+        kinds(&node.read(ada)).len()
+    };
+    assert_eq!((heard(&mut node, BOB), heard(&mut node, ADA)), (0, 1), "one's own always");
+    node.batch(vec![member(2, CY, None)]);
+    node.read(ada);
+    assert_eq!(heard(&mut node, BOB), 1, "it may be small now");
+    node.online(CY, view(1, true));
+    assert_eq!(heard(&mut node, BOB), 1, "a view from before");
+    node.online(BOB, view(2, true));
+    assert_eq!(heard(&mut node, BOB), 0);
 }
