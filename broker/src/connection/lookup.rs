@@ -89,7 +89,7 @@ pub(crate) async fn contacts(
         Ok(Ok(())) => ask(&host, host.around.archive.contacts(user, people.clone())).await,
         _ => Err(ArchiveError("the store is behind".to_owned())),
     };
-    host.step(|shard, now, actions| shard.on_contacts(ticket, people, answer, now, actions));
+    host.step(|shard, now, actions| shard.on_contacts(ticket, &people, answer, now, actions));
 }
 
 async fn wait_for_store(host: &Host) -> Result<(), LogError> {

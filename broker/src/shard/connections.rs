@@ -88,6 +88,7 @@ impl Shard {
             bad: full(BAD),
             unacked: 0,
             woken: false,
+            asking: false,
         });
         self.metrics.opened.add(1);
         self.metrics.connections.set(self.connections.len() as u64);

@@ -110,6 +110,7 @@ impl Shard {
                 let membership = Membership { conversation, role: None, since, mver, group: None };
                 self.apply_membership(index, &membership);
             }
+            self.review_contacts(change.user, actions);
         }
     }
 

@@ -42,8 +42,12 @@ pub(super) struct CatchUp {
 pub(super) struct Watch {
     /// Only those who may be watched.
     pub(super) people: Box<[UserId]>,
-    /// The question who may be watched, while it is open.
+    /// All who were asked for, where only contacts may be watched; otherwise empty.
+    pub(super) wanted: Box<[UserId]>,
+    /// The last question who of them may be watched. Zero: the one that is open is of an earlier list.
     pub(super) asked: u64,
+    /// The answer to the open question may be out of date: ask again after it.
+    pub(super) again: bool,
     pub(super) conversations: Box<[ConversationId]>,
     /// People whose presence changed since the last flush.
     pub(super) changed: Vec<UserId>,
@@ -81,6 +85,8 @@ pub(super) struct Connection {
     pub(super) bad: Bucket,
     pub(super) unacked: u16,
     pub(super) woken: bool,
+    /// Who may be watched is being asked: one question at a time.
+    pub(super) asking: bool,
 }
 
 /// One user with connections here.

@@ -86,24 +86,43 @@ impl Shard {
             self.watching.entry(*conversation).or_default().push(slot);
         }
         self.send(slot, &ServerFrame::Ok { id }, now, actions);
+        let user = self.connections[slot as usize].principal.user;
+        let index = self.user_index.get(&user);
+        let contacts_only =
+            index.is_some_and(|index| self.users[*index as usize].flags.contacts_only);
+        let wanted = if contacts_only { people.as_slice().into() } else { Box::default() };
+        if !people.is_empty() || !conversations.is_empty() {
+            let watch = Watch { conversations: conversations.into(), wanted, ..Watch::default() };
+            self.connections[slot as usize].watch = Some(Box::new(watch));
+        }
+        if contacts_only {
+            self.ask_contacts(slot, actions);
+        } else if !people.is_empty() {
+            self.watch_people(slot, &people, &people, now, actions);
+        }
+    }
+
+    /// Asks who may be watched of those who are wanted; while a question is open, after its answer.
+    fn ask_contacts(&mut self, slot: u32, actions: &mut Actions) {
         let asked = self.ticket();
         let connection = &mut self.connections[slot as usize];
-        if !people.is_empty() || !conversations.is_empty() {
-            let conversations = conversations.into();
-            let watch = Watch { conversations, asked, ..Watch::default() };
-            connection.watch = Some(Box::new(watch));
-        }
-        if people.is_empty() {
+        let Some(watch) = connection.watch.as_mut().filter(|watch| !watch.wanted.is_empty()) else {
+            return;
+        };
+        if std::mem::replace(&mut connection.asking, true) {
+            watch.again = true;
             return;
         }
+        (watch.asked, watch.again) = (asked, false);
         let (ticket, user) = (WatchTicket(connection.id, asked), connection.principal.user);
-        let index = self.user_index.get(&user);
-        if index.is_some_and(|index| self.users[*index as usize].flags.contacts_only) {
-            actions.push(Action::LoadContacts { ticket, user, people });
-        } else {
-            let contacts = people.clone();
-            self.on_contacts(ticket, people, Ok(contacts), now, actions);
-        }
+        actions.push(Action::LoadContacts { ticket, user, people: watch.wanted.to_vec() });
+    }
+
+    /// Somebody left a group: they and whoever watches them may not be contacts any more.
+    pub(super) fn review_contacts(&mut self, user: UserId, actions: &mut Actions) {
+        let mut slots = self.connections_of(user);
+        slots.extend(self.watched.get(&user).into_iter().flatten().copied());
+        slots.into_iter().for_each(|slot| self.ask_contacts(slot, actions));
     }
 
     /// The answer to [`Action::LoadContacts`]: others are as unknown as somebody who does not exist. Without one nothing is
@@ -111,37 +130,63 @@ impl Shard {
     pub fn on_contacts(
         &mut self,
         ticket: WatchTicket,
-        people: Vec<UserId>,
+        people: &[UserId],
         contacts: Result<Vec<UserId>, ArchiveError>,
         now: Now,
         actions: &mut Actions,
     ) {
         let WatchTicket(connection, asked) = ticket;
-        let (Some(slot), Ok(contacts)) = (self.slot(connection), contacts) else { return };
-        let watch = self.connections[slot as usize].watch.as_mut();
-        let Some(watch) = watch.filter(|watch| watch.asked == asked) else { return };
-        watch.people = contacts.as_slice().into();
-        let mut states = self.presence.states(&people);
+        let Some(slot) = self.slot(connection) else { return };
+        let connection = &mut self.connections[slot as usize];
+        connection.asking = false;
+        let Some(watch) = &connection.watch else { return };
+        let again = watch.again;
+        if let (true, Ok(contacts)) = (watch.asked == asked, contacts) {
+            self.watch_people(slot, people, &contacts, now, actions);
+        }
+        if again {
+            self.ask_contacts(slot, actions);
+        }
+    }
+
+    /// Watches `contacts`, and tells of all `people` how they are.
+    fn watch_people(
+        &mut self,
+        slot: u32,
+        people: &[UserId],
+        contacts: &[UserId],
+        now: Now,
+        actions: &mut Actions,
+    ) {
+        self.unwatch_people(slot);
+        let Some(watch) = &mut self.connections[slot as usize].watch else { return };
+        watch.people = contacts.into();
+        let mut states = self.presence.states(people);
         for state in states.iter_mut().filter(|state| !contacts.contains(&state.user)) {
             (state.online, state.since) = (false, None);
         }
         for user in contacts {
-            self.watched.entry(user).or_default().push(slot);
+            self.watched.entry(*user).or_default().push(slot);
         }
         self.send(slot, &ServerFrame::Presence { people: states }, now, actions);
     }
 
-    pub(super) fn unwatch(&mut self, slot: u32) {
-        let Some(watch) = self.connections[slot as usize].watch.take() else { return };
-        self.presence_changed.remove(&slot);
-        for user in &watch.people {
-            if let Some(slots) = self.watched.get_mut(user) {
+    fn unwatch_people(&mut self, slot: u32) {
+        let Some(watch) = &mut self.connections[slot as usize].watch else { return };
+        for user in std::mem::take(&mut watch.people) {
+            if let Some(slots) = self.watched.get_mut(&user) {
                 slots.retain(|s| *s != slot);
                 if slots.is_empty() {
-                    self.watched.remove(user);
+                    self.watched.remove(&user);
                 }
             }
         }
+    }
+
+    pub(super) fn unwatch(&mut self, slot: u32) {
+        self.unwatch_people(slot);
+        let Some(watch) = self.connections[slot as usize].watch.take() else { return };
+        self.presence_changed.remove(&slot);
         for conversation in &watch.conversations {
             if let Some(slots) = self.watching.get_mut(conversation) {
                 slots.retain(|s| *s != slot);
