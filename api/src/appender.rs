@@ -138,7 +138,9 @@ async fn write(
         match appender.append(&envelopes).await {
             Ok(verdicts) => {
                 for (job, verdict) in batch.iter_mut().zip(verdicts) {
-                    answer(job, Ok(verdict));
+                    // A failover in between may have lost the birth: with it goes what an earlier try stored, or not.
+                    let open = unknown && verdict == Verdict::UnknownConversation;
+                    answer(job, if open { Err(AppendFailure::Unknown) } else { Ok(verdict) });
                 }
                 return;
             }
@@ -179,5 +181,66 @@ async fn rejoin(log: &dyn Log, partition: Partition) {
     };
     if let Err(error) = log.rejoin(partition, 0, seen, watermark).await {
         tracing::warn!(%error, partition, "rejoin after a fence failed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use backplane::{
+        BoxFuture, Key,
+        memory_archive::MemoryArchive,
+        sequencer::Mutation,
+        sim::{Faults, SimLog, SimOptions},
+    };
+    use protocol::{ConversationId, EventKind, Producer, UserId};
+
+    use super::*;
+
+    /// Answers with what it was told to, in order.
+    #[derive(Debug)]
+    struct Script(VecDeque<Result<Vec<Verdict>, AppendError>>);
+
+    impl Appender for Script {
+        fn append<'a>(
+            &'a mut self,
+            _: &'a [Envelope],
+        ) -> BoxFuture<'a, Result<Vec<Verdict>, AppendError>> {
+            let answer = self.0.pop_front().unwrap_or(Err(AppendError::Unknown));
+            Box::pin(async { answer })
+        }
+    }
+
+    async fn check(
+        script: impl IntoIterator<Item = Result<Vec<Verdict>, AppendError>>,
+        expected: Result<Verdict, AppendFailure>,
+    ) {
+        let key = Key {
+            conversation: ConversationId::group(1),
+            user: UserId(1),
+            producer: Producer(1),
+            no: 1,
+        };
+        let envelope = Envelope::new(key, 0, EventKind::Message, bytes::Bytes::from_static(b"{}"));
+        let (reply, answer) = oneshot::channel();
+        let job = Job { envelope, deadline: Instant::now(), reply: Some(reply) };
+        let mut script = Script(script.into_iter().collect());
+        let options = SimOptions {
+            clock: Arc::new(|| 1),
+            seed: 1,
+            faults: Faults::default(),
+            retention_ms: 1,
+            swallow_sync: false,
+            mutation: Mutation::None,
+        };
+        let log = SimLog::new(Arc::new(MemoryArchive::default()), options);
+        write(&log, 0, &mut script, vec![job]).await;
+        assert_eq!(answer.await, Ok(expected));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn that_a_conversation_does_not_exist_is_final_only_if_no_earlier_try_is_open() {
+        let absent = || Ok(vec![Verdict::UnknownConversation]);
+        check([absent()], Ok(Verdict::UnknownConversation)).await;
+        check([Err(AppendError::Unknown), absent()], Err(AppendFailure::Unknown)).await;
     }
 }

@@ -119,10 +119,13 @@ async fn find(host: &Host, key: Key) -> Result<Found, ArchiveError> {
 }
 
 /// Looks whether sessions were revoked without this node hearing of it. An error says nothing: the next round asks again.
+/// Without an answer in time the round ends, so that rounds do not pile up.
 pub(crate) async fn revocations(host: Rc<Host>, principals: Vec<Principal>) {
     for (number, principal) in principals.into_iter().enumerate() {
         let Principal { user, session, issued_at_ms, .. } = principal;
-        if let Ok(true) = host.around.live.is_revoked(user, session, issued_at_ms).await {
+        let question = host.around.live.is_revoked(user, session, issued_at_ms);
+        let Ok(answer) = timeout(DEADLINE, question).await else { return };
+        if let Ok(true) = answer {
             let signal = Signal::Revoked(Revocation::Session(session));
             host.step(|shard, now, actions| shard.on_signals(&[signal], now, actions));
         }

@@ -111,10 +111,12 @@ impl Facts {
         read: u64,
         blocked: &[UserId],
     ) -> rusqlite::Result<u64> {
-        let (first, read) = (event_id(self.number, 0), event_id(self.number, read));
         let head = self.conversation.head;
+        let rows = head.seq.saturating_sub(read);
+        let (first, read) = (event_id(self.number, 0), event_id(self.number, read));
         let unread = head.ordinal.saturating_sub(ordinal_at(connection, first, read)?);
-        if blocked.is_empty() || unread == 0 || unread > UNREAD_LOOKED_AT_MAX {
+        let is_long = unread > UNREAD_LOOKED_AT_MAX || rows > UNREAD_ROWS_MAX;
+        if blocked.is_empty() || unread == 0 || is_long {
             return Ok(unread);
         }
         let sql = "SELECT sender FROM events WHERE id > ?1 AND id <= ?2 AND kind = ?3";
@@ -155,6 +157,8 @@ impl Facts {
 
 /// Unread messages whose senders are looked at; of more, nobody cares how many.
 const UNREAD_LOOKED_AT_MAX: u64 = 1_000;
+/// Events among which they are: reactions and edits have rows of their own.
+const UNREAD_ROWS_MAX: u64 = 10_000;
 
 fn ts_of(connection: &Connection, id: i64) -> rusqlite::Result<Option<u64>> {
     let mut statement = connection.prepare_cached("SELECT ts FROM events WHERE id = ?1")?;
