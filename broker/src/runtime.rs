@@ -36,6 +36,8 @@ use crate::{
 const TICK: Duration = Duration::from_millis(100);
 /// Mails taken in a row.
 const MAILS_MAX: usize = 64;
+/// Posts taken in a row.
+const POSTS_MAX: usize = 16;
 /// A shard that panicked is back after this; its clients come back in the same time.
 const RESTART_AFTER: Duration = Duration::from_millis(200);
 
@@ -181,6 +183,12 @@ fn live(
     while let Ok(post) = inbox.post.try_recv() {
         mailboxes.post(post);
     }
+    while let Ok(mail) = inbox.mail.try_recv() {
+        // Nobody says these twice; all else is for the connections that are gone.
+        if matches!(mail, Mail::Stop | Mail::DrainBegin(_) | Mail::DrainEnd) {
+            mailboxes.send(mail);
+        }
+    }
     let last_words = AssertUnwindSafe(|| host.abandon());
     if catch_unwind(last_words).is_err() {
         recipe.around.node.metrics.shards[number].dropped[Dropped::ConnClosed as usize].add(1);
@@ -233,5 +241,10 @@ async fn serve(host: Rc<Host>, mut reader: Reader, inbox: &mut Inbox) -> Ended {
             Some(post) = inbox.post.recv() => host.on_post(post),
         }
         host.read_ring(&mut reader);
+        // Under a flood of what is above there is always something above.
+        for _ in 0..POSTS_MAX {
+            let Ok(post) = inbox.post.try_recv() else { break };
+            host.on_post(post);
+        }
     }
 }
