@@ -102,6 +102,8 @@ export const texts = {
     searchMessages: (q: string) => `Search messages for “${q}”`,
     selectTitle: 'Pick a conversation',
     selectText: 'Choose one on the left, or find somebody to talk to.',
+    firstTitle: 'Nothing here yet',
+    firstText: 'Your conversations open here.',
     notesToSelf: 'Notes to yourself',
     noMessages: 'No messages yet',
     failed: 'The list could not be loaded.',

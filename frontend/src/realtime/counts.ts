@@ -17,7 +17,7 @@ export const COUNTED_MAX = 20;
 export const DEBOUNCE_MS = 1_000;
 /** While it stays on screen; twice as long after each turn that brought nothing new. */
 export const EVERY_MS = 15_000;
-export const EVERY_MAX_MS = 120_000;
+export const EVERY_MAX_MS = 60_000;
 /** Messages whose counts are kept, per conversation. */
 const KEPT_MAX = 200;
 /** Nobody is below it: its count is how many there are to wait for. */
@@ -49,6 +49,7 @@ export class Counts {
   readonly #stale = new Set<ConversationId>();
   #screen: OnScreen | null = null;
   #timer: Timer = null;
+  #dueAt = 0;
   #running: AbortController | null = null;
   #quiet = 0;
 
@@ -114,8 +115,10 @@ export class Counts {
   }
 
   #after(ms: number): void {
-    this.#deps.clock.cancel(this.#timer);
-    this.#timer = this.#deps.clock.after(ms, () => void this.#ask());
+    const { clock } = this.#deps;
+    clock.cancel(this.#timer);
+    this.#dueAt = clock.now() + ms;
+    this.#timer = clock.after(ms, () => void this.#ask());
   }
 
   /** What nobody can see, or what can change no more, is not asked for. */
@@ -141,12 +144,20 @@ export class Counts {
       const reply = await this.#deps.ask(screen.id, [EVERYBODY, ...seqs], signal);
       if (this.#running !== running) return;
       if (!('counts' in reply)) return this.#deps.named(screen.id, reply);
-      this.#quiet = this.#counted(screen.id, reply.counts) ? 0 : this.#quiet + 1;
+      if (this.#counted(screen.id, reply.counts)) this.#soon();
+      else this.#quiet += 1;
     } catch {
       // Ticks stay as they are until the next turn.
       if (this.#running === running) this.#quiet += 1;
     }
     if (this.#running === running) this.#running = null;
+  }
+
+  /** Where some read, others follow: the next turn comes early, unless an earlier one is due. */
+  #soon(): void {
+    this.#quiet = 0;
+    const pause = this.#pauseMs();
+    if (this.#deps.clock.now() + pause < this.#dueAt) this.#after(pause);
   }
 
   /** Up to a quarter longer, so that the readers of one group do not ask together. */
