@@ -53,7 +53,7 @@ struct DirectWith {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct ReceiptsQuery {
-    /// Seqs, separated by commas (≤ 100); needed above 32 members.
+    /// Seqs, separated by commas (≤ 100); needed above 32 members. Seq 0 counts all others who give receipts.
     seqs: Option<String>,
 }
 

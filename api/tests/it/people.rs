@@ -155,8 +155,9 @@ async fn above_32_members_receipts_are_counts() {
     let cursors = Cursors { delivered: seq, read: 1 };
     server.live.receipts_merge(vec![(conversation, user, cursors)]).await.unwrap();
     let path = format!("/api/conversations/{at}/receipts");
-    let counts = ada.get(&format!("{path}?seqs=1,{seq}")).await.ok();
+    let counts = ada.get(&format!("{path}?seqs=0,1,{seq}")).await.ok();
     let expected = json!({ "counts": [
+        { "seq": 0, "delivered": 33, "read": 33 },
         { "seq": 1, "delivered": 1, "read": 1 },
         { "seq": seq, "delivered": 1, "read": 0 },
     ] });

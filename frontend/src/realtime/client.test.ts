@@ -166,6 +166,35 @@ describe('client', () => {
     expect(state()).toBe('sent');
   });
 
+  it('[R31] counts in a large group what is on screen, by http alone', async () => {
+    const { client, socket, backend, clock } = await connected();
+    const timeline = client.timeline(DIRECT);
+    backend.receiptsReply = { counts: [] };
+    timeline.subscribe(() => undefined);
+    await settled();
+    socket().say(message(2, ME));
+    const state = () => {
+      const last = timeline.get().entries.findLast((entry) => entry.kind === 'message');
+      return last?.kind === 'message' ? last.status?.state : undefined;
+    };
+    backend.receiptsReply = {
+      counts: [
+        { seq: 0, delivered: 39, read: 39 },
+        { seq: 2, delivered: 39, read: 12 },
+      ],
+    };
+    client.lookAt(DIRECT, [2]);
+    expect(state()).toBe('sent');
+    await clock.advance(1_000);
+    expect(backend.receiptsAsked.map(({ seqs }) => seqs)).toEqual([[], [0, 2]]);
+    expect(state()).toBe('delivered');
+    expect(client.counts(DIRECT).get().bySeq.get(2)?.read).toBe(12);
+    backend.receiptsReply = { counts: [0, 2].map((seq) => ({ seq, delivered: 39, read: 39 })) };
+    await clock.advance(20_000);
+    expect(state()).toBe('read');
+    await client.stop();
+  });
+
   it('[R27] [R28] comes back with nothing missing, by resume or by reset', async () => {
     for (const resume of ['resumed', 'reset'] as const) {
       const { client, socket, clock, backend } = await connected();

@@ -4,8 +4,9 @@
  * Owns: the wiring and the timelines that are open. Never does: rules of its own. Talks to: all of realtime/.
  * Start reading at: `createClient`, `#frame`.
  */
-import type { Conversation, MinePatch } from '../api/types';
+import type { Conversation, MinePatch, ReceiptsReply } from '../api/types';
 import { Conversations } from './conversations';
+import { Counts } from './counts';
 import type { ChatClient, PublishOutcome } from './facade';
 import { Pendings } from './pendings';
 import type { Ports } from './ports';
@@ -54,6 +55,7 @@ class Client implements ChatClient {
   readonly #presence: Presence;
   readonly #typing: Typing;
   readonly #receipts: Receipts;
+  readonly #counts: Counts;
   readonly #open = new Map<ConversationId, Open>();
   readonly #onEvent = new Set<(event: DurableEvent) => void>();
   readonly #onChanged = new Set<(what: UserChange) => void>();
@@ -91,6 +93,14 @@ class Client implements ChatClient {
     this.#presence = new Presence((user, used) => this.#watch.use('people', user, used));
     this.#typing = new Typing(clock, me);
     this.#receipts = new Receipts(clock, me, (command) => session.send(command));
+    this.#counts = new Counts({
+      clock,
+      random: () => random(),
+      surroundings: ports.surroundings,
+      connected: () => session.connected,
+      ask: (id, seqs, signal) => backend.receipts(id, seqs, signal),
+      named: (id, reply) => this.#waitedFor(id, reply),
+    });
     this.#list = new Conversations(backend, me, (conversation) => this.#fetched(conversation));
   }
 
@@ -114,6 +124,7 @@ class Client implements ChatClient {
 
   async stop(): Promise<void> {
     this.#session.stop();
+    this.#counts.leave();
     for (const open of this.#open.values()) open.timeline.close();
     await this.#pendings.close();
   }
@@ -133,6 +144,7 @@ class Client implements ChatClient {
     if (found) return found.timeline;
     const { clock, random, backend } = this.#ports;
     const receipts = this.#receipts.in(conversation);
+    const counts = this.#counts.in(conversation);
     const timeline = new Timeline(conversation, {
       clock,
       random: () => random(),
@@ -141,11 +153,15 @@ class Client implements ChatClient {
         me: this.me,
         pendings: this.#pendings.list(conversation),
         receipts: receipts.get(),
+        counts: counts.get(),
       }),
       fetched: (seq) => this.#receipts.move(conversation, { delivered: seq }),
       onUse: (used) => this.#used(conversation, used),
     });
-    const unlisten = receipts.subscribe(() => timeline.redraw());
+    const stops = [receipts, counts].map((one) => one.subscribe(() => timeline.redraw()));
+    const unlisten = () => {
+      for (const stop of stops) stop();
+    };
     this.#open.set(conversation, { timeline, used: false, unlisten });
     return timeline;
   }
@@ -158,6 +174,12 @@ class Client implements ChatClient {
   }
   receipts(conversation: ConversationId) {
     return this.#receipts.in(conversation);
+  }
+  counts(conversation: ConversationId) {
+    return this.#counts.in(conversation);
+  }
+  lookAt(conversation: ConversationId, seqs: readonly number[]): void {
+    this.#counts.look(conversation, seqs);
   }
 
   publish(conversation: ConversationId, body: MessageBody): PublishOutcome {
@@ -330,9 +352,7 @@ class Client implements ChatClient {
     if (running) return;
     this.#ports.backend
       .receipts(conversation)
-      .then((reply) =>
-        this.#receipts.fetched(conversation, 'receipts' in reply ? reply.receipts : null),
-      )
+      .then((reply) => this.#waitedFor(conversation, reply))
       // Ticks stay as they are; the next receipt there, or welcome, asks again.
       .catch(() => undefined)
       .finally(() => {
@@ -340,6 +360,13 @@ class Client implements ChatClient {
         this.#asking.delete(conversation);
         if (again) this.#fetchReceipts(conversation);
       });
+  }
+
+  /** Who is to be waited for there, by name or only by number. */
+  #waitedFor(conversation: ConversationId, reply: ReceiptsReply): void {
+    const named = 'receipts' in reply;
+    this.#receipts.fetched(conversation, named ? reply.receipts : null);
+    this.#counts.known(conversation, !named);
   }
 
   #evict(): void {
@@ -352,6 +379,7 @@ class Client implements ChatClient {
   #close(conversation: ConversationId, open: Open): void {
     open.unlisten();
     open.timeline.close();
+    this.#counts.forget(conversation);
     this.#open.delete(conversation);
   }
 }

@@ -4,19 +4,27 @@
  * Owns: keys and status of own messages. Never does: keep state. Talks to: nobody. Start reading at: `entryList`.
  */
 import type { Item, Quote } from '../api/types';
-import type { OwnStatus, ReceiptsView, TimelineEntry } from './facade';
+import type { CountsView, OwnStatus, ReceiptsView, TimelineEntry } from './facade';
 import type { Pending } from './storage';
 import type { UserId } from './wire';
 
-export type OwnView = { me: UserId; pendings: readonly Pending[]; receipts: ReceiptsView };
+export type OwnView = {
+  me: UserId;
+  pendings: readonly Pending[];
+  receipts: ReceiptsView;
+  counts: CountsView;
+};
 
 export function keyOf(message: { from: UserId; producer: string; no: number }): string {
   return `${message.from}:${message.producer}:${message.no}`;
 }
 
-/** Read (or delivered) counts when everybody else has read it. */
-export function statusOf(seq: number, receipts: ReceiptsView): OwnStatus {
-  const cursors = [...receipts.values()];
+/** Read (or delivered) counts when everybody else has read it. Where nobody is named, by what was counted. */
+export function statusOf(
+  seq: number,
+  { receipts, counts }: Pick<OwnView, 'receipts' | 'counts'>,
+): OwnStatus {
+  const cursors = receipts.size > 0 ? [...receipts.values()] : counts.of > 0 ? [counts.all] : [];
   if (cursors.length === 0) return { state: 'sent' };
   if (cursors.every((cursor) => cursor.read >= seq)) return { state: 'read' };
   const got = cursors.every((cursor) => Math.max(cursor.delivered, cursor.read) >= seq);
@@ -45,7 +53,7 @@ export function entryList(
   for (const item of items) {
     sources.add(item.seq);
     if (item.kind === 'message') {
-      const status = item.from === own.me ? statusOf(item.seq, own.receipts) : null;
+      const status = item.from === own.me ? statusOf(item.seq, own) : null;
       const key = keyOf(item);
       keep(key, { ...item, key, status });
     } else {

@@ -128,7 +128,8 @@ export function backendOver(api: Api): Backend {
       }
     },
     messages: (id, at) => api.get(`${of(id)}/messages`, { query: { ...at, limit: 50 } }),
-    receipts: (id) => api.get(`${of(id)}/receipts`),
+    receipts: (id, seqs, signal) =>
+      api.get(`${of(id)}/receipts`, { query: { seqs: seqs?.join(',') }, signal }),
   };
 }
 

@@ -98,6 +98,16 @@ export type ReceiptCursor = { delivered: number; read: number };
 /** Cursors of all other members who give receipts, by user. Empty until they are known, and above 32 members. */
 export type ReceiptsView = ReadonlyMap<UserId, ReceiptCursor>;
 
+/**
+ * Above 32 members: how many have got and read own messages, as far as they were counted. `of`: all others who give
+ * receipts; 0 = not counted (yet), or nobody. `all`: everybody has got, and read, what is up to there.
+ */
+export type CountsView = {
+  of: number;
+  all: ReceiptCursor;
+  bySeq: ReadonlyMap<number, ReceiptCursor>;
+};
+
 export interface ChatClient {
   readonly me: UserId;
   readonly connection: Store<ConnectionState>;
@@ -121,6 +131,9 @@ export interface ChatClient {
   /** Users who type there now, longest first; never oneself. */
   typing(conversation: ConversationId): Store<readonly UserId[]>;
   receipts(conversation: ConversationId): Store<ReceiptsView>;
+  counts(conversation: ConversationId): Store<CountsView>;
+  /** Own messages that are on screen, oldest first: counted while they are, where nobody is named. None: it was left. */
+  lookAt(conversation: ConversationId, seqs: readonly number[]): void;
 
   /** Shows and sends a message. Returns the pending's id, or why the text cannot be sent. */
   publish(conversation: ConversationId, body: MessageBody): PublishOutcome;

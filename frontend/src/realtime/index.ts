@@ -1,5 +1,6 @@
 /** The door to realtime/: what features and other programs import. */
 export { createClient } from './client';
+export { readersOf } from './counts';
 export { backendOver, browserPorts, nodePorts } from './environment';
 export type * from './facade';
 export type { Store } from './store';

@@ -48,7 +48,12 @@ export interface Backend {
     id: ConversationId,
     at: { before?: number; after?: number; around?: number },
   ): Promise<MessagesPage>;
-  receipts(id: ConversationId): Promise<ReceiptsReply>;
+  /** `seqs`: what to count for where nobody is named. */
+  receipts(
+    id: ConversationId,
+    seqs?: readonly number[],
+    signal?: AbortSignal,
+  ): Promise<ReceiptsReply>;
 }
 
 /** What the machine says about itself. */

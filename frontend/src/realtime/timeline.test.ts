@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { BOB, DIRECT, FakeBackend, FakeClock, ME, seeded, settled } from '../test/fakes';
+import { NOTHING_COUNTED } from './counts';
 import type { OwnView } from './entries';
 import { Timeline } from './timeline';
 import type { DurableEvent, HoleFrame } from './wire';
@@ -9,7 +10,7 @@ type Live = DurableEvent | HoleFrame;
 function make(seed = 1) {
   const clock = new FakeClock();
   const backend = new FakeBackend();
-  const own: OwnView = { me: ME, pendings: [], receipts: new Map() };
+  const own: OwnView = { me: ME, pendings: [], receipts: new Map(), counts: NOTHING_COUNTED };
   const timeline = new Timeline(DIRECT, {
     clock,
     random: seeded(seed),

@@ -144,7 +144,14 @@ export class FakeBackend implements Backend {
     if (this.failing) throw new Error('down');
   }
   receiptsReply: ReceiptsReply = { receipts: [] };
-  async receipts(): Promise<ReceiptsReply> {
+  /** The seqs of each question, and whether it was given up. */
+  readonly receiptsAsked: { seqs: readonly number[]; signal: AbortSignal | undefined }[] = [];
+  async receipts(
+    _id: string,
+    seqs: readonly number[] = [],
+    signal?: AbortSignal,
+  ): Promise<ReceiptsReply> {
+    this.receiptsAsked.push({ seqs, signal });
     return this.receiptsReply;
   }
   get head(): number {

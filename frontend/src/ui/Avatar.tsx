@@ -42,6 +42,9 @@ function initials(name: string): string {
   const all = name.trim().split(/\s+/).filter(Boolean);
   const spoken = all.filter((word) => /^[\p{L}\p{N}]/u.test(word));
   const words = spoken.length > 0 ? spoken : all.slice(0, 1);
+  // One of the wide letters fills the picture, and is a word.
+  if (/^[\p{sc=Han}\p{sc=Hiragana}\p{sc=Katakana}\p{sc=Hangul}]/u.test(words[0] ?? ''))
+    return [...(words[0] ?? '')][0] ?? '';
   const first = [...(words[0] ?? '')][0] ?? '';
   const last = words.length > 1 ? ([...(words[words.length - 1] ?? '')][0] ?? '') : '';
   return (first + last).toUpperCase();

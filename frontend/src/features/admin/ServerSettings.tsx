@@ -78,7 +78,7 @@ export function ServerSettings() {
         </div>
         <div className="card__line">
           <span className="card__text">
-            {texts.admin.invite}
+            {texts.admin.invitations}
             <small>{texts.admin.inviteHint}</small>
           </span>
           <Button small busy={invite.isPending} onClick={() => invite.mutate()}>

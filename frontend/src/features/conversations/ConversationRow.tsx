@@ -21,12 +21,13 @@ export function ConversationRow({ conversation, current }: Props) {
   );
   const title = titleOf(conversation, me);
   const isUnread = unread > 0 || marked_unread;
+  const classes = ['row', isUnread ? 'row--unread' : '', muted ? 'row--muted' : ''];
   const path = conversationPath(id);
   const online = presence.state === 'online' && !presence.stale;
   const time = last_message?.ts ?? activity_ts;
   return (
     <a
-      className={isUnread ? 'row row--unread' : 'row'}
+      className={classes.filter(Boolean).join(' ')}
       href={path}
       aria-current={current ? 'page' : undefined}
       onClick={(event) => onLink(event, path)}

@@ -1,7 +1,7 @@
 import type { Conversation } from '../../api/types';
 import { useChat } from '../../lib/chat';
 import { plainText } from '../../lib/markup';
-import { useName } from '../../lib/names';
+import { isSelf, useName } from '../../lib/names';
 import { texts } from '../../lib/texts';
 import { useStore } from '../../lib/useStore';
 
@@ -13,6 +13,8 @@ export function Preview({ conversation, current }: Props) {
   const typing = useStore(chat.typing(conversation.id));
   const last = conversation.last_message;
   const own = last?.from === chat.me;
+  // Notes to oneself have no other voice to be told from.
+  const told = own && !isSelf(conversation, chat.me);
   const sender = useName(conversation.kind === 'group' && last && !own ? last.from : null);
   const classes = 'row__preview ellipsis';
   if (typing.length > 0)
@@ -27,11 +29,7 @@ export function Preview({ conversation, current }: Props) {
   if (!last) return <span className={classes}>{texts.list.noMessages}</span>;
   return (
     <span className={classes}>
-      {own && conversation.kind === 'group'
-        ? `${texts.list.you} `
-        : sender
-          ? `${sender.split(' ')[0]}: `
-          : ''}
+      {told ? `${texts.list.you} ` : sender ? `${sender.split(' ')[0]}: ` : ''}
       {last.deleted ? <em>{texts.list.deleted}</em> : plainText(last.text)}
     </span>
   );

@@ -40,7 +40,7 @@ export function HitRow({ hit, conversation, q, me, within }: Props) {
             <time className="row__time">{shortTime(hit.ts, Date.now())}</time>
           </span>
           <span className="row__context" dir="auto">
-            {hit.from === me ? `${texts.you}: ` : group ? `${name}: ` : ''}
+            {hit.from === me ? `${texts.you}: ` : group ? `${name.split(' ')[0]}: ` : ''}
             {before}
             <mark>{match}</mark>
             {after}

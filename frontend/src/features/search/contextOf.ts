@@ -6,7 +6,7 @@ export function contextOf(text: string, q: string): [string, string, string] {
   for (const word of q.toLowerCase().split(/\s+/).filter(Boolean)) {
     const at = lower.indexOf(word);
     if (at < 0) continue;
-    const from = Math.max(0, at - LEAD);
+    const from = beginning(text, at);
     return [
       (from > 0 ? '…' : '') + text.slice(from, at),
       text.slice(at, at + word.length),
@@ -14,4 +14,11 @@ export function contextOf(text: string, q: string): [string, string, string] {
     ];
   }
   return [text, '', ''];
+}
+
+/** At most LEAD before the match, and at the beginning of a word, where there are spaces. */
+function beginning(text: string, at: number): number {
+  if (at <= LEAD) return 0;
+  const space = text.slice(at - LEAD - 1, at).search(/\s\S/);
+  return space < 0 ? at - LEAD : at - LEAD + space;
 }

@@ -16,6 +16,7 @@ export function Profile({ me }: { me: Me }) {
   const patch = usePatchMe();
   const [name, setName] = useState(me.display_name);
   const [about, setAbout] = useState(me.about);
+  const changed = name.trim() !== me.display_name || about.trim() !== me.about;
   const save = (event: FormEvent) => {
     event.preventDefault();
     patch.mutate(
@@ -50,7 +51,7 @@ export function Profile({ me }: { me: Me }) {
           error={patch.isError ? explain(patch.error) : undefined}
           onChange={(event) => setAbout(event.target.value)}
         />
-        <Button type="submit" variant="primary" busy={patch.isPending}>
+        <Button type="submit" variant="primary" busy={patch.isPending} disabled={!changed}>
           {texts.save}
         </Button>
       </form>

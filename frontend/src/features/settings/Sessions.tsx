@@ -1,3 +1,4 @@
+import { Laptop, Smartphone } from 'lucide-react';
 import { useRevokeSession, useSessions } from '../../api/queries/me';
 import { explain } from '../../lib/names';
 import { texts } from '../../lib/texts';
@@ -5,7 +6,7 @@ import { spokenTime } from '../../lib/time';
 import { Button } from '../../ui/Button';
 import { Skeleton } from '../../ui/Skeleton';
 import { toast } from '../../ui/Toasts';
-import { deviceName } from './deviceName';
+import { deviceName, isHandheld } from './deviceName';
 
 export function Sessions() {
   const sessions = useSessions();
@@ -23,9 +24,12 @@ export function Sessions() {
       <ul>
         {sessions.data?.map((session) => (
           <li key={session.id} className="card__line">
+            <span className="card__icon" aria-hidden>
+              {isHandheld(session.user_agent) ? <Smartphone size={20} /> : <Laptop size={20} />}
+            </span>
             <span className="card__text">
               {deviceName(session.user_agent)}
-              <small>
+              <small className={session.current ? 'card__good' : undefined}>
                 {session.current
                   ? texts.settings.thisDevice
                   : texts.settings.lastUsed(spokenTime(session.last_used_at, Date.now()))}

@@ -11,3 +11,7 @@ export function deviceName(userAgent: string): string {
   if (parts.length === 0) return userAgent.slice(0, 60) || texts.settings.unknownDevice;
   return parts.map((part) => NAMES[part] ?? part).join(', ');
 }
+
+export function isHandheld(userAgent: string): boolean {
+  return /Android|iPhone|iPad/.test(userAgent);
+}

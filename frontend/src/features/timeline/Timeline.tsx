@@ -7,6 +7,7 @@ import { Announcer } from './Announcer';
 import type { MessageActions, Viewer } from './actions';
 import { buildRows, estimateRow } from './rows';
 import { TimelineRow } from './TimelineRow';
+import { useCounting } from './useCounting';
 import { useReading } from './useReading';
 import { useWindow } from './useWindow';
 import './timeline.css';
@@ -52,6 +53,8 @@ export function Timeline(props: Props) {
     target,
     me: viewer.me,
   });
+  const drawn = rows.slice(list.start, list.end);
+  useCounting(conversation, drawn, viewer.me);
 
   const moveFocus = (event: KeyboardEvent<HTMLDivElement>) => {
     if (event.key !== 'ArrowUp' && event.key !== 'ArrowDown') return;
@@ -87,7 +90,7 @@ export function Timeline(props: Props) {
       >
         <div className="timeline__inner">
           <div style={{ height: list.before }} />
-          {rows.slice(list.start, list.end).map((row) => (
+          {drawn.map((row) => (
             <TimelineRow
               key={row.key}
               row={row}

@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import type { MessageEntry, TimelineView } from '../../realtime';
 import { buildRows, startsAbove } from './rows';
+import { ownSeqs } from './useCounting';
 
 const T = new Date(2026, 0, 5, 12).getTime();
 function message(seq: number, from: string, ts = T + seq * 1000): MessageEntry {
@@ -91,4 +92,10 @@ it('says where more is to come', () => {
     'loading',
     'loading',
   ]);
+});
+
+it('finds own messages that have readers', () => {
+  const entries = [message(1, 'me'), message(2, 'bob'), message(3, 'me'), message(4, 'me')];
+  const deleted = entries.map((entry) => ({ ...entry, deleted: entry.seq === 3 }));
+  expect(ownSeqs(buildRows(view(deleted), null, 'me'), 'me')).toEqual([1, 4]);
 });
