@@ -428,7 +428,7 @@ impl Host {
     fn close(self: &Rc<Self>, id: ConnectionId, code: CloseCode) {
         // What a slow consumer did not read it gets by its resume.
         let rest = code != CloseCode::SlowConsumer;
-        self.end(id, encode::close(code), reason(code), rest);
+        self.end(id, encode::close(code), Closed::from(code), rest);
     }
 
     fn end(self: &Rc<Self>, id: ConnectionId, last: Bytes, reason: Closed, rest: bool) {
@@ -585,26 +585,6 @@ impl Host {
             let change = PresenceChange { user, online: false, as_of };
             self.around.voice.announce(change);
         }
-    }
-}
-
-/// How a close of ours is counted.
-fn reason(code: CloseCode) -> Closed {
-    match code {
-        CloseCode::Normal => Closed::ClientClose,
-        CloseCode::ProtocolError
-        | CloseCode::UnsupportedData
-        | CloseCode::InvalidUtf8
-        | CloseCode::TooBig
-        | CloseCode::BadCommands
-        | CloseCode::HelloTimeout => Closed::ProtocolError,
-        CloseCode::Internal | CloseCode::TryAgainLater => Closed::Internal,
-        CloseCode::ServiceRestart => Closed::Drain,
-        CloseCode::Unauthorized => Closed::AuthExpired,
-        CloseCode::Forbidden => Closed::Kicked,
-        CloseCode::PingTimeout => Closed::PingTimeout,
-        CloseCode::SlowConsumer => Closed::SlowConsumer,
-        CloseCode::RateLimited => Closed::RateLimited,
     }
 }
 

@@ -11,6 +11,8 @@ use std::{
     },
 };
 
+use protocol::CloseCode;
+
 use crate::handshake::Refusal;
 
 /// Upper bounds of latency buckets, in microseconds.
@@ -131,6 +133,28 @@ labels! {
         RateLimited = "rate_limited", Drain = "drain", Kicked = "kicked", IoError = "io_error", Internal = "internal",
     }
 }
+/// How a close of ours is counted.
+impl From<CloseCode> for Closed {
+    fn from(code: CloseCode) -> Self {
+        match code {
+            CloseCode::Normal => Self::ClientClose,
+            CloseCode::ProtocolError
+            | CloseCode::UnsupportedData
+            | CloseCode::InvalidUtf8
+            | CloseCode::TooBig
+            | CloseCode::BadCommands
+            | CloseCode::HelloTimeout => Self::ProtocolError,
+            CloseCode::Internal | CloseCode::TryAgainLater => Self::Internal,
+            CloseCode::ServiceRestart => Self::Drain,
+            CloseCode::Unauthorized => Self::AuthExpired,
+            CloseCode::Forbidden => Self::Kicked,
+            CloseCode::PingTimeout => Self::PingTimeout,
+            CloseCode::SlowConsumer => Self::SlowConsumer,
+            CloseCode::RateLimited => Self::RateLimited,
+        }
+    }
+}
+
 labels! {
     /// What became of a publish.
     Published {
