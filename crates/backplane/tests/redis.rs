@@ -9,5 +9,7 @@ mod bench;
 mod contract;
 #[path = "redis/differential.rs"]
 mod differential;
+#[path = "redis/fence.rs"]
+mod fence;
 #[path = "redis/server.rs"]
 mod server;

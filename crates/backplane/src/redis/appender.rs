@@ -148,7 +148,7 @@ impl RedisAppender {
             Fault::Refused(_) | Fault::Unloaded => {
                 AppendError::NotStored { retry_after_ms: RETRY_SERVER_MS }
             }
-            Fault::Unknown(_) => {
+            Fault::Broken(_) | Fault::Unknown(_) => {
                 self.connection = None;
                 AppendError::Unknown
             }

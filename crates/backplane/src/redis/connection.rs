@@ -189,16 +189,28 @@ impl Server {
         }
     }
 
-    /// One call on the shared connection, which is made anew after it broke. `arguments` is given the run.
+    /// One call on the shared connection, which is made anew after it broke. `arguments` is given the run. Whatever is
+    /// asked here may be asked twice, so a connection that broke meanwhile is no failure yet.
     pub(super) async fn call(
         &self,
         function: &str,
-        arguments: impl FnOnce(&str) -> Vec<Vec<u8>>,
+        arguments: impl Fn(&str) -> Vec<Vec<u8>>,
+    ) -> Result<(Vec<Value>, Arc<str>), Fault> {
+        match self.try_call(function, &arguments).await {
+            Err(Fault::Broken(_)) => self.try_call(function, &arguments).await,
+            answer => answer,
+        }
+    }
+
+    async fn try_call(
+        &self,
+        function: &str,
+        arguments: &impl Fn(&str) -> Vec<Vec<u8>>,
     ) -> Result<(Vec<Value>, Arc<str>), Fault> {
         let mut connection = self.shared().await?;
         let arguments = arguments(&connection.run);
         let answer = self.ask_loaded(&mut connection, function, &arguments).await;
-        if matches!(answer, Err(Fault::Unknown(_))) {
+        if matches!(answer, Err(Fault::Broken(_) | Fault::Unknown(_))) {
             let mut shared = self.commands.lock().await;
             if shared.as_ref().is_some_and(|there| there.id == connection.id) {
                 *shared = None;

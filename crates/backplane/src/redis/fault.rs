@@ -13,6 +13,9 @@ pub(super) enum Fault {
     /// The functions are not there: not carried out either; load them.
     #[error("the functions are not loaded")]
     Unloaded,
+    /// The connection broke, perhaps long ago: maybe carried out.
+    #[error("{0}")]
+    Broken(String),
     /// Maybe carried out; the connection is of no use any more.
     #[error("{0}")]
     Unknown(String),
@@ -44,6 +47,7 @@ impl Fault {
         match error.code() {
             Some(code) if BEFORE.contains(&code) => Self::Refused(told),
             Some("ERR") if told.to_lowercase().contains("function not found") => Self::Unloaded,
+            _ if error.is_connection_dropped() => Self::Broken(told),
             _ => Self::Unknown(told),
         }
     }

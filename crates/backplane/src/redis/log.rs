@@ -340,7 +340,7 @@ impl Log for RedisLog {
             packed::put_key(&mut key, conversation, user, producer);
             let arguments = |run: &str| {
                 let segments = packed::segments(&state, server.epoch());
-                vec![run.as_bytes().to_vec(), key, number(state.last), segments]
+                vec![run.as_bytes().to_vec(), key.clone(), number(state.last), segments]
             };
             done(&server.call("install", arguments).await.map_err(away)?.0)
         })
