@@ -1,7 +1,7 @@
 //! The seams between processes: the durable log, live signals, and what a node may ask of the archive.
 //!
 //! Owns: the traits [`Log`], [`Live`], [`Archive`] and the types that cross them (LOG.md §9).
-//! Never does: sockets, HTTP, databases. Talks to: a disk (`local`), later Redis (`redis`).
+//! Never does: sockets, HTTP, databases. Talks to: a disk (`local`), Redis (`redis`, a feature).
 //! Start reading at: `log.rs`.
 
 pub mod archive;
@@ -13,6 +13,8 @@ pub mod local;
 pub mod log;
 pub mod memory_archive;
 mod recall;
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod ring;
 pub mod sequencer;
 pub mod sim;

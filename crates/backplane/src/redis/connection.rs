@@ -1,0 +1,270 @@
+//! Connections to one log server, and what this process knows of its partition.
+//!
+//! Owns: the connection for everything but appends; the run under which this process was admitted; the highest place that
+//! it has seen. Never does: reconnect under an appender. Talks to: the server. Start reading at: [`Server::call`].
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use protocol::Pos;
+use redis::{AsyncConnectionConfig, Client, FromRedisValue, Value, aio::MultiplexedConnection};
+
+use super::{Options, fault::Fault, level, library};
+use crate::Partition;
+
+/// A server on the same network answers at once or is not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The keys of a partition, in the order of `common.lua`. The part in braces keeps them in one slot of a cluster.
+const KEYS: [&str; 9] =
+    ["state", "log", "heads", "dedupe:0", "dedupe:1", "nodes", "answers", "given", "order"];
+
+/// A connection to one start of the server. Clones share it, and its order.
+#[derive(Debug, Clone)]
+pub(super) struct Connection {
+    inner: MultiplexedConnection,
+    /// Which start.
+    pub(super) run: Arc<str>,
+    /// Which connection.
+    id: u64,
+}
+
+/// Under which run this process may append, and in which epoch.
+#[derive(Debug, Clone)]
+pub(super) struct Admission {
+    pub(super) run: Arc<str>,
+    pub(super) epoch: u32,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    admission: Option<Admission>,
+    /// The last epoch that was heard of.
+    epoch: u32,
+    /// The highest place followed or named by a verdict.
+    seen: Pos,
+    watermark: Pos,
+}
+
+/// One partition's server.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) partition: Partition,
+    pub(super) options: Options,
+    client: Client,
+    keys: [String; KEYS.len()],
+    commands: tokio::sync::Mutex<Option<Connection>>,
+    connections: AtomicU64,
+    known: Mutex<Known>,
+    /// Until when this node's lease runs, by the server's clock, as it was told.
+    pub(super) lease_until: AtomicU64,
+}
+
+impl Server {
+    pub(super) fn new(partition: Partition, url: &str, options: Options) -> Result<Self, String> {
+        let client = Client::open(url).map_err(|_| "not the URL of a server".to_owned())?;
+        let prefix = &options.prefix;
+        Ok(Self {
+            partition,
+            client,
+            keys: KEYS.map(|name| format!("{prefix}:{{{partition}}}:{name}")),
+            options,
+            commands: tokio::sync::Mutex::default(),
+            connections: AtomicU64::new(0),
+            known: Mutex::default(),
+            lease_until: AtomicU64::new(0),
+        })
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The log's key, which is its channel, too.
+    pub(super) fn channel(&self) -> &str {
+        &self.keys[1]
+    }
+
+    pub(super) fn admission(&self) -> Option<Admission> {
+        self.known().admission.clone()
+    }
+
+    pub(super) fn admit(&self, run: &Arc<str>, epoch: u32) {
+        let mut known = self.known();
+        known.epoch = epoch;
+        known.admission = Some(Admission { run: Arc::clone(run), epoch });
+    }
+
+    /// Nothing may be appended before the next `rejoin`.
+    pub(super) fn dismiss(&self) {
+        self.known().admission = None;
+    }
+
+    pub(super) fn epoch(&self) -> u32 {
+        self.known().epoch
+    }
+
+    /// Notes a place that this process knows of now.
+    pub(super) fn saw(&self, pos: Pos) -> Pos {
+        let mut known = self.known();
+        known.seen = known.seen.max(pos);
+        known.seen
+    }
+
+    /// The same for W.
+    pub(super) fn saw_watermark(&self, pos: Pos) -> Pos {
+        let mut known = self.known();
+        known.watermark = known.watermark.max(pos);
+        known.watermark
+    }
+
+    /// A new connection, and which start of the server it is to. Errors: never unknown, nothing was asked yet.
+    pub(super) async fn connect(&self) -> Result<Connection, Fault> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(self.options.answer_timeout));
+        let refused = |error| Fault::unconnected(&error);
+        let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
+        let mut inner = connecting.await.map_err(refused)?;
+        let info: String = redis::cmd("INFO").query_async(&mut inner).await.map_err(refused)?;
+        let run = run_of(&info).map_err(Fault::Refused)?;
+        let id = self.connections.fetch_add(1, Ordering::Relaxed);
+        let mut connection = Connection { inner, run, id };
+        if self.options.loads && !self.is_loaded(&mut connection).await {
+            self.load(&mut connection).await.map_err(refused)?;
+        }
+        Ok(connection)
+    }
+
+    /// Loading is a write, which every node would make at every connection.
+    async fn is_loaded(&self, connection: &mut Connection) -> bool {
+        self.ask(connection, "status", &[]).await.is_ok()
+    }
+
+    async fn load(&self, connection: &mut Connection) -> Result<(), redis::RedisError> {
+        let mut command = redis::cmd("FUNCTION");
+        command.arg("LOAD").arg("REPLACE").arg(library::source());
+        command.query_async(&mut connection.inner).await
+    }
+
+    /// One call on a connection of the caller's.
+    pub(super) async fn ask(
+        &self,
+        connection: &mut Connection,
+        function: &str,
+        arguments: &[Vec<u8>],
+    ) -> Result<Vec<Value>, Fault> {
+        let mut command = redis::cmd("FCALL");
+        command.arg(format!("{}_{function}", library::NAME)).arg(KEYS.len()).arg(&self.keys);
+        for argument in arguments {
+            command.arg(argument.as_slice());
+        }
+        let answer = command.query_async(&mut connection.inner).await;
+        answer.map_err(|error| Fault::of(&error))
+    }
+
+    /// Like [`Self::ask`], and loads the functions if they are not there.
+    pub(super) async fn ask_loaded(
+        &self,
+        connection: &mut Connection,
+        function: &str,
+        arguments: &[Vec<u8>],
+    ) -> Result<Vec<Value>, Fault> {
+        match self.ask(connection, function, arguments).await {
+            Err(Fault::Unloaded) if self.options.loads => {
+                self.load(connection).await.map_err(|error| Fault::unconnected(&error))?;
+                self.ask(connection, function, arguments).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// One call on the shared connection, which is made anew after it broke. `arguments` is given the run. Whatever is
+    /// asked here may be asked twice, so a connection that broke meanwhile is no failure yet.
+    pub(super) async fn call(
+        &self,
+        function: &str,
+        arguments: impl Fn(&str) -> Vec<Vec<u8>>,
+    ) -> Result<(Vec<Value>, Arc<str>), Fault> {
+        match self.try_call(function, &arguments).await {
+            Err(Fault::Broken(_)) => self.try_call(function, &arguments).await,
+            answer => answer,
+        }
+    }
+
+    async fn try_call(
+        &self,
+        function: &str,
+        arguments: &impl Fn(&str) -> Vec<Vec<u8>>,
+    ) -> Result<(Vec<Value>, Arc<str>), Fault> {
+        let mut connection = self.shared().await?;
+        let arguments = arguments(&connection.run);
+        let answer = self.ask_loaded(&mut connection, function, &arguments).await;
+        if matches!(answer, Err(Fault::Broken(_) | Fault::Unknown(_))) {
+            let mut shared = self.commands.lock().await;
+            if shared.as_ref().is_some_and(|there| there.id == connection.id) {
+                *shared = None;
+            }
+        }
+        Ok((answer?, connection.run))
+    }
+
+    pub(super) async fn shared(&self) -> Result<Connection, Fault> {
+        let mut shared = self.commands.lock().await;
+        if let Some(connection) = &*shared {
+            return Ok(connection.clone());
+        }
+        let connection = self.connect().await?;
+        *shared = Some(connection.clone());
+        Ok(connection)
+    }
+
+    /// The level in force, and what keeps it from being the next.
+    pub(super) async fn level(&self) -> Result<(level::Level, &'static str), Fault> {
+        let mut connection = self.shared().await?;
+        let mut command = redis::cmd("CONFIG");
+        command.arg("GET").arg(&level::SETTINGS);
+        let settings: HashMap<String, String> =
+            command.query_async(&mut connection.inner).await.map_err(|error| Fault::of(&error))?;
+        Ok(level::level_of(&settings))
+    }
+}
+
+/// The server's start, from INFO. Errors: a replica, or too old.
+pub(super) fn run_of(info: &str) -> Result<Arc<str>, String> {
+    let field = |name: &str| {
+        let mut lines = info.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+    };
+    if field("role").is_some_and(|role| role != "master") {
+        return Err("a replica".to_owned());
+    }
+    field("run_id").map(Arc::from).ok_or_else(|| "INFO names no run_id".to_owned())
+}
+
+/// Numbers as arguments.
+pub(super) fn number(value: u64) -> Vec<u8> {
+    value.to_string().into_bytes()
+}
+
+/// One part of an answer. Errors: the functions gave something else than they should.
+pub(super) fn part<T: FromRedisValue>(answer: &[Value], at: usize) -> Result<T, Fault> {
+    let odd = || Fault::Unknown(format!("part {at} of an answer is not as it should be"));
+    let value = answer.get(at).cloned().ok_or_else(odd)?;
+    redis::from_redis_value(value).map_err(|_| odd())
+}
+
+/// A place in an answer: epoch, then n.
+pub(super) fn pos(answer: &[Value], at: usize) -> Result<Pos, Fault> {
+    Ok(Pos::new(part(answer, at)?, part(answer, at + 1)?))
+}

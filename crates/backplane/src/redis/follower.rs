@@ -1,0 +1,236 @@
+//! A follower: pushes while they are in order, the log wherever they are not.
+//!
+//! Owns: a cursor, the subscription, what was read ahead. Never does: trust a push that does not follow on its cursor.
+//! Talks to: `keep.lua` for reads and `fence.lua` for this node's lease. Start reading at: [`RedisFollower::next_batch`].
+//!
+//! Cancel safety: everything that was read is in the follower; whatever was asked when its future was dropped is asked
+//! again.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use protocol::Pos;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::{
+    connection::{Server, number, part},
+    fault::Fault,
+    log::{Page, answer_fence, read_page},
+    packed,
+    subscription::Subscription,
+};
+use crate::{Batch, BoxFuture, Follower, Gap};
+
+/// How long a lost tail may stay unnoticed (LOG.md §3).
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// Between tries to reach the server, or to find it open.
+const RETRY: Duration = Duration::from_millis(100);
+/// Bytes of one read.
+const AHEAD_BYTES: usize = 256 * 1024;
+/// Checksums of the last batches, to tell a rollback: about ten seconds of a busy log.
+const REMEMBERED_MAX: usize = 1_024;
+
+/// Reads on for ever.
+#[derive(Debug)]
+pub(super) struct RedisFollower {
+    server: Arc<Server>,
+    /// The last batch returned, and the last one that is ready.
+    after: Pos,
+    reached: Pos,
+    ready: VecDeque<Arc<Batch>>,
+    subscription: Option<Subscription>,
+    /// There is reason to read the log: it begins, a push was missed, or the probe found more.
+    behind: bool,
+    /// Nothing was read yet: a place of an earlier epoch may be where the present one begins.
+    fresh: bool,
+    probe_at: Instant,
+    /// `(n, checksum)` of what was pushed lately.
+    remembered: VecDeque<(u64, u32)>,
+}
+
+impl RedisFollower {
+    pub(super) fn new(server: Arc<Server>, after: Pos) -> Self {
+        Self {
+            server,
+            after,
+            reached: after,
+            ready: VecDeque::new(),
+            subscription: None,
+            behind: true,
+            fresh: true,
+            probe_at: Instant::now() + PROBE_EVERY,
+            remembered: VecDeque::new(),
+        }
+    }
+
+    async fn next_batch(&mut self) -> Result<Arc<Batch>, Gap> {
+        loop {
+            if let Some(batch) = self.ready.pop_front() {
+                self.after = batch.pos;
+                return Ok(batch);
+            }
+            let outcome = if self.subscription.is_none() {
+                self.subscribe().await
+            } else if self.behind {
+                match self.catch_up().await {
+                    Ok(gap) => gap.map_or(Ok(()), Err)?,
+                    Err(fault) => self.pause(&fault).await,
+                }
+                continue;
+            } else {
+                self.listen().await
+            };
+            if let Err(fault) = outcome {
+                self.pause(&fault).await;
+            }
+        }
+    }
+
+    async fn pause(&mut self, fault: &Fault) {
+        tracing::debug!(%fault, partition = self.server.partition, "following is interrupted");
+        sleep(RETRY).await;
+    }
+
+    /// First the subscription, then the read: what comes in between is in both.
+    async fn subscribe(&mut self) -> Result<(), Fault> {
+        self.subscription = Some(Subscription::connect(&self.server).await?);
+        self.behind = true;
+        Ok(())
+    }
+
+    /// Pushes, or the time to look whether one was lost.
+    async fn listen(&mut self) -> Result<(), Fault> {
+        let Some(subscription) = &mut self.subscription else { return Ok(()) };
+        let pushes = tokio::select! {
+            biased;
+            pushes = subscription.pushes() => pushes,
+            () = sleep_until(self.probe_at) => return self.probe().await,
+        };
+        match pushes {
+            Ok(pushes) => {
+                for push in pushes {
+                    self.take(push).await;
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.subscription = None;
+                Err(Fault::Refused(error.to_string()))
+            }
+        }
+    }
+
+    /// A push that follows goes on; one that is known must be what is known; any other is read from the log.
+    async fn take(&mut self, push: Bytes) {
+        let checksum = crc32c::crc32c(&push);
+        let Ok(batch) = packed::decode(push) else {
+            self.behind = true;
+            return;
+        };
+        let pos = batch.pos;
+        if pos == Pos::new(self.reached.epoch, self.reached.n + 1) && !self.behind {
+            self.remember(pos.n, checksum);
+            self.push(Arc::new(batch));
+        } else if pos.epoch != self.reached.epoch || pos.n > self.reached.n {
+            self.behind = true;
+        } else if self.known(pos.n).is_some_and(|known| known != checksum) {
+            tracing::error!(%pos, "the log holds something else than it did: it was rolled back");
+            let fence = |run: &str| vec![run.as_bytes().to_vec()];
+            if let Err(fault) = self.server.call("fence", fence).await {
+                tracing::warn!(%fault, "the fence could not be set");
+            }
+            self.behind = true;
+        }
+    }
+
+    fn remember(&mut self, n: u64, checksum: u32) {
+        if self.remembered.len() == REMEMBERED_MAX {
+            self.remembered.pop_front();
+        }
+        self.remembered.push_back((n, checksum));
+    }
+
+    fn known(&self, n: u64) -> Option<u32> {
+        let at = self.remembered.binary_search_by_key(&n, |(n, _)| *n).ok()?;
+        Some(self.remembered[at].1)
+    }
+
+    fn push(&mut self, batch: Arc<Batch>) {
+        self.reached = batch.pos;
+        self.server.saw(batch.pos);
+        self.ready.push_back(batch);
+    }
+
+    /// Keeps this node's lease, and finds a tail whose push was lost.
+    async fn probe(&mut self) -> Result<(), Fault> {
+        self.probe_at = Instant::now() + PROBE_EVERY;
+        let options = &self.server.options;
+        let arguments = |run: &str| {
+            vec![
+                run.as_bytes().to_vec(),
+                number(options.node),
+                number((options.ahead_ms)()),
+                number(options.lease_ms),
+            ]
+        };
+        let (answer, run) = self.server.call("probe", arguments).await?;
+        let kind: String = part(&answer, 0)?;
+        if kind == "open" {
+            let (end, until) = (super::connection::pos(&answer, 1)?, part(&answer, 3)?);
+            self.server.lease_until.store(until, std::sync::atomic::Ordering::SeqCst);
+            self.behind = end != self.reached;
+        } else {
+            self.behind = true;
+        }
+        if self.subscription.as_ref().is_some_and(|there| there.run != run) {
+            self.subscription = None;
+        }
+        Ok(())
+    }
+
+    /// One page of the log. `Some` gap: there is no next batch, and will not be.
+    async fn catch_up(&mut self) -> Result<Option<Gap>, Fault> {
+        let page = match read_page(&self.server, self.reached, AHEAD_BYTES).await? {
+            Some(page) => page,
+            None => {
+                // Closed: whether it lost something is open, and others wait for what this node has seen.
+                let watermark = self.server.saw_watermark(Pos::default());
+                let seen = self.server.saw(Pos::default());
+                if answer_fence(&self.server, self.server.options.node, seen, watermark).await? {
+                    return Ok(None);
+                }
+                return Err(Fault::Refused("the log is fenced".to_owned()));
+            }
+        };
+        let Page { end, first, common, batches } = page;
+        if self.reached.epoch != end.epoch {
+            // Where the present epoch begins, if everything up to there stands.
+            if !self.fresh || self.reached != common {
+                return Ok(Some(Gap::EpochChanged { epoch: end.epoch, common }));
+            }
+            self.reached = Pos::new(end.epoch, 0);
+            return Ok(None);
+        }
+        if self.reached > end {
+            return Ok(Some(Gap::EpochChanged { epoch: end.epoch, common: end }));
+        }
+        if self.reached.n < first.n {
+            return Ok(Some(Gap::Trimmed { first: Pos::new(first.epoch, first.n + 1) }));
+        }
+        self.fresh = false;
+        self.behind = !batches.is_empty();
+        for batch in batches {
+            if batch.pos.n != self.reached.n + 1 {
+                return Err(Fault::Refused("the log has a hole".to_owned()));
+            }
+            self.push(batch);
+        }
+        Ok(None)
+    }
+}
+
+impl Follower for RedisFollower {
+    fn next(&mut self) -> BoxFuture<'_, Result<Arc<Batch>, Gap>> {
+        Box::pin(self.next_batch())
+    }
+}

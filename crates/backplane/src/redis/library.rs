@@ -1,0 +1,28 @@
+//! The Redis functions as one library: the `.lua` files in order, behind a header with the numbers that Rust has, too.
+//!
+//! Owns: the library's name and text. Never does: call anything. Talks to: nobody. Start reading at: [`source`], then
+//! `append.lua`.
+
+use protocol::limits;
+
+use crate::sequencer::EPOCH_SKIP;
+
+/// Changes with the functions or the form of an entry: programs of two releases may run side by side.
+pub(super) const NAME: &str = "webchat_log_1";
+
+const FILES: [&str; 4] = [
+    include_str!("common.lua"),
+    include_str!("append.lua"),
+    include_str!("keep.lua"),
+    include_str!("fence.lua"),
+];
+
+/// What `FUNCTION LOAD` takes.
+pub(super) fn source() -> String {
+    let (window, dedupe_ms) = (limits::DEDUPE_WINDOW, limits::DEDUPE_MS);
+    let header = format!(
+        "#!lua name={NAME}\nlocal NAME, WINDOW, DEDUPE_MS, EPOCH_SKIP = '{NAME}_', {window}, \
+         {dedupe_ms}, {EPOCH_SKIP}\n"
+    );
+    header + &FILES.concat()
+}
