@@ -9,7 +9,11 @@ mod bench;
 mod contract;
 #[path = "redis/differential.rs"]
 mod differential;
+#[path = "redis/failures.rs"]
+mod failures;
 #[path = "redis/fence.rs"]
 mod fence;
+#[path = "redis/follow.rs"]
+mod follow;
 #[path = "redis/server.rs"]
 mod server;

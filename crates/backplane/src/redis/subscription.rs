@@ -256,4 +256,51 @@ mod tests {
         let (next, _) = reader.read(READ_BYTES, true, vec![Reply::Array(parts)]);
         assert_eq!(next, Next::GiveUp);
     }
+
+    /// A server that answers a subscriber, pushes a backlog, and waits before it answers the PING.
+    async fn backlogged(
+        listener: tokio::net::TcpListener,
+        go_on: tokio::sync::oneshot::Receiver<()>,
+    ) {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut heard = vec![0; 1_024];
+        stream.read_buf(&mut heard).await.unwrap();
+        let info = "role:master\r\nrun_id:abc\r\n";
+        let answers =
+            format!("${}\r\n{info}\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n", info.len());
+        stream.write_all(answers.as_bytes()).await.unwrap();
+        let body = "x".repeat(1_000);
+        let push = format!("*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1000\r\n{body}\r\n");
+        stream.write_all(push.repeat(40).as_bytes()).await.unwrap();
+        let mut ping = [0; PING.len()];
+        stream.read_exact(&mut ping).await.unwrap();
+        assert_eq!(ping, PING);
+        go_on.await.unwrap();
+        stream.write_all(b"*2\r\n$4\r\npong\r\n$0\r\n\r\n").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_backlog_is_held_until_the_server_has_answered_a_ping() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let (answer, go_on) = tokio::sync::oneshot::channel();
+        let server = tokio::spawn(backlogged(listener, go_on));
+        let archive = Arc::new(crate::memory_archive::MemoryArchive::default());
+        let options = super::super::Options::new(vec![url.clone()], 1, archive);
+        let asked = Server::new(0, &url, options).unwrap();
+        let mut subscription = Subscription::connect(&asked).await.unwrap();
+        assert_eq!(&*subscription.run, "abc");
+        let mut early = 0;
+        while let Ok(pushes) = timeout(Duration::from_millis(100), subscription.pushes()).await {
+            early += pushes.unwrap().len();
+        }
+        // The first read may have come before there was a backlog.
+        assert!(early < 20, "{early} pushes before the sync");
+        answer.send(()).unwrap();
+        let mut seen = early;
+        while seen < 40 {
+            seen += subscription.pushes().await.unwrap().len();
+        }
+        server.await.unwrap();
+    }
 }
