@@ -161,7 +161,8 @@ local function number(state, batch, run, skip, n, ts)
     for i = 0, skip - 1 do
       bytes = bytes + struct.unpack('<I4', run.tail, 4 * i + 1)
     end
-    parts[#parts + 1] = run.key .. struct.pack(RUN_REST, run.no + skip, run.mver, run.kind, count) .. hashes
+    local rest = struct.pack(RUN_REST, run.no + skip, run.mver, run.kind, count)
+    parts[#parts + 1] = run.key .. rest .. hashes
     parts[#parts + 1] = string.sub(run.tail, 4 * skip + 1, 4 * run.count)
     parts[#parts + 1] = string.sub(run.tail, 4 * run.count + bytes + 1)
   end
@@ -247,7 +248,8 @@ local function append(keys, args)
     if not done then
       -- Something may be written and something not: nobody goes on before all is rebuilt in a new epoch.
       redis.pcall('HSET', keys[STATE], 'run', '', 'unheard', '1')
-      return redis.error_reply('TORN ' .. tostring(type(problem) == 'table' and problem.err or problem))
+      local why = type(problem) == 'table' and problem.err or problem
+      return redis.error_reply('TORN ' .. tostring(why))
     end
   end
   return { 'ok', n, ts, table.concat(verdicts) }

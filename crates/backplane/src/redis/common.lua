@@ -38,7 +38,12 @@ local function now_ms(ahead)
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) + tonumber(ahead)
 end
 
-local FIELDS = { 'run', 'epoch', 'n', 'first', 'w', 'ts', 'bytes', 'gen', 'rotated', 'gen_n', 'ask', 'ce', 'cn', 'lease' }
+-- run and epoch in force; last n, first (trimmed up to), w, ts of the last entry, bytes of the epoch; generation of young
+-- dedupe, since when, and the last n of the one before; ask (something was lost: ask the archive for heads); epoch and n of
+-- what this epoch has in common with the one before; the persister's lease.
+local FIELDS = {
+  'run', 'epoch', 'n', 'first', 'w', 'ts', 'bytes', 'gen', 'rotated', 'gen_n', 'ask', 'ce', 'cn', 'lease',
+}
 
 -- The partition's state; `run` is false for one that has none.
 local function state_of(keys)
@@ -89,7 +94,8 @@ local function producer_of(packed)
     return nil
   end
   local tag, last, total = struct.unpack(PRODUCER, packed)
-  return { tag = tag, last = last, total = total, segments = string.sub(packed, PRODUCER_BYTES + 1) }
+  local segments = string.sub(packed, PRODUCER_BYTES + 1)
+  return { tag = tag, last = last, total = total, segments = segments }
 end
 
 local function pack_producer(producer, epoch)

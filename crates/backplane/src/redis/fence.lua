@@ -3,9 +3,12 @@
 --
 -- Fields of the state, while it is closed: fence (the run for which it was closed), closed_at, unheard (something was lost
 -- for certain, or may be), wait (the full lease, since the list of nodes may lack some), restoring (since when), base (the
--- highest epoch that anybody knows of), turn, turn_lease, turn_until; building (the new epoch), source, built, built_n.
+-- highest epoch that anybody knows of), turn, turn_lease, turn_until; building (the new epoch), source, built, upto, built_n.
 
-local FENCE = { 'fence', 'closed_at', 'unheard', 'wait', 'restoring', 'base', 'turn', 'turn_lease', 'turn_until', 'building', 'source', 'built', 'built_n', 'built_bytes' }
+local FENCE = {
+  'fence', 'closed_at', 'unheard', 'wait', 'restoring', 'base', 'turn', 'turn_lease', 'turn_until',
+  'building', 'source', 'built', 'upto', 'built_n', 'built_bytes',
+}
 local STEP_ENTRIES, STEP_BYTES = 64, 1048576
 
 local function fence_of(keys)
@@ -18,7 +21,8 @@ end
 
 local function forget_restoring(keys)
   redis.call('UNLINK', keys[ANSWERS], keys[GIVEN], keys[ORDER])
-  redis.call('HDEL', keys[STATE], 'restoring', 'base', 'turn', 'turn_lease', 'turn_until', 'source', 'built', 'built_n', 'built_bytes')
+  redis.call('HDEL', keys[STATE], 'restoring', 'base', 'turn', 'turn_lease', 'turn_until')
+  redis.call('HDEL', keys[STATE], 'source', 'built', 'upto', 'built_n', 'built_bytes')
 end
 
 -- Begins a fence for this run. One that was not opened again leaves its doubts to the next, and its epoch unused.
@@ -78,8 +82,9 @@ local function answer(keys, fence, args, now)
   end
   local gave = redis.call('HGET', keys[ANSWERS], node)
   gave = gave and select(5, struct.unpack(ANSWER, gave)) or 0
-  redis.call('HSET', keys[ANSWERS], node,
-    struct.pack(ANSWER, tonumber(args[3]), tonumber(args[4]), tonumber(args[5]), tonumber(args[6]), gave))
+  local epoch, n, w_epoch, w = unpack(args, 3, 6)
+  local packed = struct.pack(ANSWER, tonumber(epoch), tonumber(n), tonumber(w_epoch), tonumber(w), gave)
+  redis.call('HSET', keys[ANSWERS], node, packed)
   redis.call('HSET', keys[NODES], node, text(math.max(listed, now + tonumber(args[9]))))
 end
 
@@ -135,8 +140,8 @@ local function common_of(keys, state, base)
 end
 
 local function first_epoch(keys, run, now)
-  set(keys, 'epoch', 1, 'n', 0, 'first', 0, 'w', 0, 'ts', 0, 'bytes', 0, 'gen', 0, 'rotated', now, 'gen_n', 0)
-  set(keys, 'ask', 0, 'ce', 0, 'cn', 0)
+  set(keys, 'epoch', 1, 'n', 0, 'first', 0, 'w', 0, 'ts', 0, 'bytes', 0)
+  set(keys, 'gen', 0, 'rotated', now, 'gen_n', 0, 'ask', 0, 'ce', 0, 'cn', 0)
   open(keys, run)
   return { 'open', 1, 0 }
 end
@@ -150,12 +155,20 @@ local function all_gave(keys)
   return true
 end
 
+local function next_epoch(fence)
+  return math.max(tonumber(fence.base), tonumber(fence.building or 0)) + 1
+end
+
 -- One at a time restores; who does not come for its turn in two leases has none.
 local function take_turn(keys, state, fence, args, now, lease_ms)
-  local node, base = args[2], tonumber(fence.base)
+  local node = args[2]
   if fence.source then
     return { 'build' }
   end
+  -- Who answers late may know of a later epoch.
+  local _, base = compare(keys, state)
+  fence.base = math.max(base, tonumber(fence.base))
+  set(keys, 'base', fence.base)
   local busy = fence.turn and tonumber(fence.turn_until) > now
   local gave = select(5, struct.unpack(ANSWER, redis.call('HGET', keys[ANSWERS], node)))
   if all_gave(keys) or (not busy and now > tonumber(fence.restoring) + 2 * lease_ms) then
@@ -166,11 +179,11 @@ local function take_turn(keys, state, fence, args, now, lease_ms)
   end
   local lease = redis.call('HINCRBY', keys[STATE], 'turns', 1)
   set(keys, 'turn', node, 'turn_lease', lease, 'turn_until', now + lease_ms)
-  return { 'turn', base + 1, state.n, lease }
+  return { 'turn', next_epoch(fence), state.epoch, state.n, lease }
 end
 
 -- Arguments: run, node, epoch and n seen, epoch and n of W, its lease as it knows it, whether it can restore, lease_ms,
--- ahead. Answers: {'open', epoch, n} | {'wait'} | {'turn', new epoch, n, lease} | {'build'}: call build until it is open.
+-- ahead. Answers: {'open', epoch, n} | {'wait'} | {'turn', new epoch, epoch, n, lease} | {'build'}: call build until it is open.
 local function rejoin(keys, args)
   local state, run = state_of(keys), args[1]
   local lease_ms, now = tonumber(args[9]), now_ms(args[10])
@@ -212,7 +225,8 @@ end
 -- the last also whether all have given and the new epoch can be built | {'refused'}.
 local function restore(keys, args)
   local state, fence, now = state_of(keys), fence_of(keys), now_ms(args[3])
-  if not closed(state, args[1]) or fence.fence ~= args[1] or not fence.turn or fence.turn_lease ~= args[2] then
+  local mine = fence.fence == args[1] and fence.turn and fence.turn_lease == args[2]
+  if not mine or not closed(state, args[1]) then
     return { 'refused' }
   end
   local base = tonumber(fence.base)
@@ -238,7 +252,8 @@ end
 -- A producer's publish that is in the log again: known, or the next one, or behind a loss.
 local function replay_producer(keys, state, epoch, run)
   local young = young_of(keys, state)
-  local packed = redis.call('HGET', young, run.key) or redis.call('HGET', old_of(keys, state), run.key)
+  local packed = redis.call('HGET', young, run.key)
+    or redis.call('HGET', old_of(keys, state), run.key)
   local producer = producer_of(packed) or { tag = epoch, last = 0, total = 0, segments = '' }
   in_epoch(producer, epoch)
   local hash = function(i)
@@ -251,15 +266,20 @@ local function replay_producer(keys, state, epoch, run)
   each_segment(producer, function(first, count, seq, n, ts, at)
     for i = 0, count - 1 do
       local no = first + i
-      local here = no >= run.no and no < run.no + run.count
-      parts[#parts + 1] = here and struct.pack(SEGMENT, 1, run.seq + no - run.no, run.n, run.ts) .. hash(no - run.no)
-        or struct.pack(SEGMENT, 1, seq + i, n, ts) .. string.sub(producer.segments, at + 8 * i, at + 8 * i + 7)
+      local j = no - run.no
+      if j >= 0 and j < run.count then
+        parts[#parts + 1] = struct.pack(SEGMENT, 1, run.seq + j, run.n, run.ts) .. hash(j)
+      else
+        local old = string.sub(producer.segments, at + 8 * i, at + 8 * i + 7)
+        parts[#parts + 1] = struct.pack(SEGMENT, 1, seq + i, n, ts) .. old
+      end
     end
   end)
   producer.segments = table.concat(parts)
   local known = producer.last - run.no + 1
   if known < run.count then
-    remember(producer, run.no + known, run.count - known, run.seq + known, run.n, run.ts, string.sub(run.hashes, 8 * known + 1))
+    local hashes, count = string.sub(run.hashes, 8 * known + 1), run.count - known
+    remember(producer, run.no + known, count, run.seq + known, run.n, run.ts, hashes)
   end
   redis.call('HSET', young, run.key, pack_producer(producer, epoch))
 end
@@ -270,7 +290,8 @@ local function write_again(keys, state, fence, entry)
   local _, _, _, ts, _, runs = struct.unpack(ENTRY, entry)
   local bytes = tonumber(fence.built_bytes) + #entry
   fence.built_n, fence.built_bytes, state.ts = n, bytes, math.max(state.ts, ts)
-  local moved = struct.pack(ENTRY, ENTRY_VERSION, epoch, n, ts, bytes, runs) .. string.sub(entry, ENTRY_BYTES + 1)
+  local head = struct.pack(ENTRY, ENTRY_VERSION, epoch, n, ts, bytes, runs)
+  local moved = head .. string.sub(entry, ENTRY_BYTES + 1)
   redis.call('XADD', keys[LOG], id_of(epoch, n), 'b', moved)
   local at = ENTRY_BYTES + 1
   for _ = 1, runs do
@@ -308,7 +329,7 @@ local function next_entry(keys, state, fence)
   if fence.source == 'log' then
     local n = tonumber(fence.built) + 1
     fence.built = text(n)
-    if n <= state.n then
+    if n <= tonumber(fence.upto) then
       local id = id_of(state.epoch, n)
       local item = redis.call('XRANGE', keys[LOG], id, id)[1]
       return item and item[2][2] or next_entry(keys, state, fence)
@@ -325,8 +346,12 @@ local function next_entry(keys, state, fence)
 end
 
 local function begin_building(keys, state, fence)
-  local epoch = math.max(tonumber(fence.base), tonumber(fence.building or 0)) + 1
-  fence.building, fence.source, fence.built = text(epoch), 'log', text(math.max(state.w, state.first))
+  -- An append that was torn may have left an entry behind the end: its publishes count as stored, so it goes along.
+  local highest = id_of(state.epoch, 2 ^ 53)
+  local last = redis.call('XREVRANGE', keys[LOG], highest, id_of(state.epoch, 0), 'COUNT', 1)[1]
+  local upto = last and tonumber(string.match(last[1], '%d+$')) or 0
+  fence.building, fence.source = text(next_epoch(fence)), 'log'
+  fence.built, fence.upto = text(math.max(state.w, state.first)), text(math.max(upto, state.n))
   fence.built_n, fence.built_bytes = 0, 0
 end
 
@@ -350,7 +375,9 @@ local function build(keys, args)
     end
     entries, bytes = entries + 1, bytes + write_again(keys, state, fence, entry)
   end
-  set(keys, 'building', fence.building, 'source', fence.source, 'built', fence.built, 'built_n', tonumber(fence.built_n), 'built_bytes', tonumber(fence.built_bytes), 'ts', state.ts)
+  set(keys, 'building', fence.building, 'source', fence.source, 'built', fence.built)
+  set(keys, 'upto', fence.upto, 'built_n', tonumber(fence.built_n), 'ts', state.ts)
+  set(keys, 'built_bytes', tonumber(fence.built_bytes))
   if entries >= STEP_ENTRIES or bytes >= STEP_BYTES then
     return { 'more' }
   end
@@ -362,7 +389,9 @@ local function build(keys, args)
     set(keys, 'ce', common_epoch, 'cn', common)
   end
   local now = tonumber(redis.call('TIME')[1]) * 1000
-  set(keys, 'epoch', epoch, 'n', n, 'first', 0, 'w', 0, 'bytes', tonumber(fence.built_bytes), 'gen_n', n, 'ask', 1)
+  set(keys, 'epoch', epoch, 'n', n, 'first', 0, 'w', 0, 'bytes', tonumber(fence.built_bytes))
+  -- Leases are never given twice, not even by a log that forgot which it gave.
+  set(keys, 'gen_n', n, 'ask', 1, 'lease', math.max(state.lease, epoch * 2 ^ 20))
   if state.rotated == 0 then
     set(keys, 'rotated', now)
   end

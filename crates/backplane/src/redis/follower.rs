@@ -196,7 +196,7 @@ impl RedisFollower {
                 // Closed: whether it lost something is open, and others wait for what this node has seen.
                 let watermark = self.server.saw_watermark(Pos::default());
                 let seen = self.server.saw(Pos::default());
-                if answer_fence(&self.server, self.server.options.node, seen, watermark).await? {
+                if answer_fence(&self.server, seen, watermark).await? {
                     return Ok(None);
                 }
                 return Err(Fault::Refused("the log is fenced".to_owned()));

@@ -121,25 +121,27 @@ local function trim(keys, args)
 end
 
 -- What the archive knows of a producer, if nothing is known here. Arguments: run, key, then the record: last no, and the
--- latest publishes, consecutive and up to it, as segments of one.
+-- latest publishes, consecutive and up to it, as segments of one, and the epoch of their places.
 local function install(keys, args)
   local state, key = state_of(keys), args[2]
   if closed(state, args[1]) then
     return { 'closed' }
   end
   local young = young_of(keys, state)
-  if redis.call('HEXISTS', young, key) == 0 and redis.call('HEXISTS', old_of(keys, state), key) == 0 then
+  local known = redis.call('HEXISTS', young, key) + redis.call('HEXISTS', old_of(keys, state), key)
+  if known == 0 then
     local total = #args[4] / (SEGMENT_BYTES + 8)
     local producer = { last = tonumber(args[3]), total = total, segments = args[4] }
-    redis.call('HSET', young, key, pack_producer(producer, state.epoch))
+    redis.call('HSET', young, key, pack_producer(producer, tonumber(args[5])))
   end
   return { 'ok' }
 end
 
-local ROOM = { 'allow-oom' }
-redis.register_function { function_name = NAME .. 'status', callback = status, flags = { 'no-writes' } }
-redis.register_function { function_name = NAME .. 'read', callback = read, flags = { 'no-writes' } }
-redis.register_function { function_name = NAME .. 'trimmable', callback = trimmable, flags = { 'no-writes' } }
+-- `allow-oom`: these make room, or are what somebody who makes room has to do first.
+local READS, ROOM = { 'no-writes' }, { 'allow-oom' }
+redis.register_function { function_name = NAME .. 'status', callback = status, flags = READS }
+redis.register_function { function_name = NAME .. 'read', callback = read, flags = READS }
+redis.register_function { function_name = NAME .. 'trimmable', callback = trimmable, flags = READS }
 redis.register_function { function_name = NAME .. 'lease', callback = lease, flags = ROOM }
 redis.register_function { function_name = NAME .. 'advance', callback = advance, flags = ROOM }
 redis.register_function { function_name = NAME .. 'trim', callback = trim, flags = ROOM }

@@ -175,8 +175,8 @@ async fn tell(
             Ok(Rejoined::Open(Admitted { epoch: end.epoch, end, restore: None }))
         }
         "turn" => {
-            let (epoch, lease) = (part::<u32>(&answer, 1)?, part(&answer, 3)?);
-            let end = Pos::new(epoch - 1, part(&answer, 2)?);
+            let (epoch, lease) = (part(&answer, 1)?, part(&answer, 4)?);
+            let end = pos(&answer, 2)?;
             Ok(Rejoined::Turn(Admitted { epoch, end, restore: Some(Lease(lease)) }))
         }
         "build" => Ok(Rejoined::Build),
@@ -201,11 +201,10 @@ async fn build(server: &Server) -> Result<(), Fault> {
 /// Tells a fenced log what this node has seen, without asking for a turn. Whether it is open now.
 pub(super) async fn answer_fence(
     server: &Server,
-    node: u64,
     seen: Pos,
     watermark: Pos,
 ) -> Result<bool, Fault> {
-    match tell(server, node, seen, watermark, false).await? {
+    match tell(server, server.options.node, seen, watermark, false).await? {
         Rejoined::Open(_) => Ok(true),
         Rejoined::Build => build(server).await.map(|()| false),
         Rejoined::Turn(_) | Rejoined::Wait => Ok(false),
@@ -340,7 +339,8 @@ impl Log for RedisLog {
             packed::put_key(&mut key, conversation, user, producer);
             let arguments = |run: &str| {
                 let segments = packed::segments(&state, server.epoch());
-                vec![run.as_bytes().to_vec(), key.clone(), number(state.last), segments]
+                let epoch = number(u64::from(server.epoch()));
+                vec![run.as_bytes().to_vec(), key.clone(), number(state.last), segments, epoch]
             };
             done(&server.call("install", arguments).await.map_err(away)?.0)
         })
@@ -349,12 +349,14 @@ impl Log for RedisLog {
     fn rejoin(
         &self,
         partition: Partition,
-        node: u64,
+        _: u64,
         seen: Pos,
         watermark: Pos,
     ) -> BoxFuture<'_, Result<Admitted, LogError>> {
         Box::pin(async move {
             let server = self.server(partition).map_err(away)?;
+            // A process is one node, whoever in it asks: its followers keep the lease under this number.
+            let node = server.options.node;
             let (seen, watermark) = (server.saw(seen), server.saw_watermark(watermark));
             let wait = || Err(LogError::Unavailable("other nodes have not answered".to_owned()));
             match tell(server, node, seen, watermark, true).await.map_err(away)? {

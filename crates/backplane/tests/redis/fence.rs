@@ -318,3 +318,33 @@ fn bytes_of(value: &redis::Value) -> Option<Vec<u8>> {
         _ => None,
     }
 }
+
+/// The push fails behind the writes: nobody may go on with half a batch, and nobody may lose it either.
+#[tokio::test]
+async fn an_append_that_was_torn_ends_the_epoch_and_is_stored_once() {
+    let two = two().await;
+    let client = redis::Client::open(two.server.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut acl = async |rule: &str| {
+        let mut command = redis::cmd("ACL");
+        command.arg(&["SETUSER", "default", rule]);
+        let () = command.query_async(&mut connection).await.unwrap();
+    };
+    store(&two.a, message(5, 1)).await;
+    let mut appender = two.a.appender(0);
+    appender.append(&[message(6, 1)]).await.unwrap();
+    acl("resetchannels").await;
+    assert_eq!(appender.append(&[message(6, 2)]).await, Err(AppendError::Unknown));
+    acl("allchannels").await;
+    let fenced = appender.append(&[message(6, 2)]).await;
+    assert!(matches!(fenced, Err(AppendError::Fenced { epoch: 1 })), "{fenced:?}");
+    two.restore(&[], Pos::default()).await;
+    let verdicts = appender.append(&[message(6, 2)]).await.unwrap();
+    let again = Pos::new(2, 4);
+    assert!(
+        matches!(verdicts[..], [Verdict::Dup { seq: 4, pos, .. }] if pos == again),
+        "{verdicts:?}"
+    );
+    assert_eq!(read_all(&two.b).await.len(), 4);
+    assert_eq!(store(&two.b, message(6, 3)).await, (5 + EPOCH_SKIP, Pos::new(2, 5)));
+}

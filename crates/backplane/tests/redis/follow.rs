@@ -125,7 +125,7 @@ async fn a_follower_that_slept_gets_everything_once_and_in_order() {
         }
         drop(listening);
         for _ in 0..[40, 1_500, 300][round] {
-            let batch: Vec<_> = (no + 1..=no + 8).map(|no| long(no)).collect();
+            let batch: Vec<_> = (no + 1..=no + 8).map(long).collect();
             append(&log, &batch).await.unwrap();
             no += 8;
         }
