@@ -85,7 +85,7 @@ local function head_of(packed)
     return nil
   end
   local seq, ordinal, mver, tag = struct.unpack(HEAD, packed)
-  return { seq = seq, ordinal = ordinal, mver = mver, tag = tag }
+  return { seq = seq, ordinal = ordinal, mver = mver, tag = tag, touched = false }
 end
 
 local function pack_head(head)
@@ -98,7 +98,10 @@ local function producer_of(packed)
   end
   local tag, last, total = struct.unpack(PRODUCER, packed)
   local segments = string.sub(packed, PRODUCER_BYTES + 1)
-  return { tag = tag, last = last, total = total, segments = segments }
+  -- All fields at once: a table that grows is copied.
+  return {
+    tag = tag, last = last, total = total, segments = segments, touched = false, moves = false,
+  }
 end
 
 local function pack_producer(producer, epoch)
