@@ -63,7 +63,11 @@ local function load_all(keys, state, args, first)
   if #missing > 0 then
     known = redis.call('HMGET', old_of(keys, state), unpack(missing))
     for i, name in ipairs(missing) do
-      batch.producers[name] = producer_of(known[i]) or false
+      local producer = producer_of(known[i]) or false
+      batch.producers[name] = producer
+      if producer then
+        producer.moves = true
+      end
     end
   end
   return batch
@@ -97,8 +101,13 @@ local function seed(state, batch, seeds)
 end
 
 -- The verdict of a publish that its producer has sent before.
-local function again(state, producer, no, hash)
-  if no <= producer.last - producer.total then
+local function again(keys, state, key, producer, no, hash)
+  local recent = no > producer.last - producer.total
+  if not recent and no > producer.last - WINDOW then
+    producer = older_of(keys, state, key, producer)
+    recent = producer and no > producer.last - producer.total
+  end
+  if not recent then
     return struct.pack(VERDICT, OLD_ID, 1, 0, 0, 0)
   end
   return each_segment(producer, function(first, count, seq, n, ts, at)
@@ -171,7 +180,7 @@ local function number(state, batch, run, skip, n, ts)
 end
 
 -- All verdicts of a run. What is stored of it is always its end: numbers are consecutive, and the rest is the same.
-local function judge(state, batch, run, verdicts, n, ts)
+local function judge(keys, state, batch, run, verdicts, n, ts)
   local i = 0
   while i < run.count do
     local producer, no = batch.producers[run.key], run.no + i
@@ -190,11 +199,31 @@ local function judge(state, batch, run, verdicts, n, ts)
       verdict = struct.pack(VERDICT, OUT_OF_ORDER, count, last + 1, 0, 0)
     else
       local at = RUN_HASHES + 8 * i
-      verdict = again(state, producer, no, string.sub(run.head, at, at + 7))
+      verdict = again(keys, state, run.key, producer, no, string.sub(run.head, at, at + 7))
     end
     verdicts[#verdicts + 1] = verdict
     i = i + count
   end
+end
+
+-- The fields of a producer that was touched: its record, and the older part of its window if that grows, or comes along
+-- from the older generation.
+local function put_producer(keys, state, fields, key, producer)
+  local full = #producer.segments > RECENT_BYTES and producer.total < WINDOW
+  if full or producer.moves then
+    local older = older_of(keys, state, key, producer)
+    if full then
+      older = join(older, producer, state.epoch)
+      producer = { last = older.last, total = 0, segments = '' }
+    end
+    if older then
+      in_epoch(older, state.epoch)
+      fields[#fields + 1] = key .. OLDER
+      fields[#fields + 1] = pack_producer(older, state.epoch)
+    end
+  end
+  fields[#fields + 1] = key
+  fields[#fields + 1] = pack_producer(producer, state.epoch)
 end
 
 -- The entry is first: if it is refused, nothing has happened.
@@ -216,8 +245,7 @@ local function write(keys, state, batch, n, ts)
   end
   for name, producer in pairs(batch.producers) do
     if producer and producer.touched then
-      producers[#producers + 1] = name
-      producers[#producers + 1] = pack_producer(producer, state.epoch)
+      put_producer(keys, state, producers, name, producer)
     end
   end
   redis.call('HSET', keys[HEADS], unpack(heads))
@@ -241,7 +269,7 @@ local function append(keys, args)
   batch.parts, batch.stored = {}, 0
   local n, ts, verdicts = state.n + 1, math.max(now, state.ts), {}
   for _, run in ipairs(batch.runs) do
-    judge(state, batch, run, verdicts, n, ts)
+    judge(keys, state, batch, run, verdicts, n, ts)
   end
   if batch.stored > 0 then
     local done, problem = pcall(write, keys, state, batch, n, ts)

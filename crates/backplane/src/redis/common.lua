@@ -23,6 +23,9 @@ local HEAD = '<I8I8I8I4'
 -- A producer: epoch of its places, last no, publishes remembered; then segments of consecutive ones.
 local PRODUCER, PRODUCER_BYTES = '<I4I8B', 13
 local SEGMENT, SEGMENT_BYTES = '<BI8I8I8', 25
+-- Bytes of segments that are written with every publish: nine of one. More go to a record of their own, the older part of
+-- the window: all 32 with each publish would be 1 KB each time, in memory and in the append-only file.
+local RECENT_BYTES, OLDER = 320, 'o'
 
 local function text(number)
   return string.format('%.0f', number)
@@ -82,7 +85,7 @@ local function head_of(packed)
     return nil
   end
   local seq, ordinal, mver, tag = struct.unpack(HEAD, packed)
-  return { seq = seq, ordinal = ordinal, mver = mver, tag = tag }
+  return { seq = seq, ordinal = ordinal, mver = mver, tag = tag, touched = false }
 end
 
 local function pack_head(head)
@@ -95,7 +98,10 @@ local function producer_of(packed)
   end
   local tag, last, total = struct.unpack(PRODUCER, packed)
   local segments = string.sub(packed, PRODUCER_BYTES + 1)
-  return { tag = tag, last = last, total = total, segments = segments }
+  -- All fields at once: a table that grows is copied.
+  return {
+    tag = tag, last = last, total = total, segments = segments, touched = false, moves = false,
+  }
 end
 
 local function pack_producer(producer, epoch)
@@ -143,6 +149,29 @@ local function in_epoch(producer, epoch)
   end)
   producer.segments = table.concat(parts)
   producer.tag = epoch
+end
+
+-- The older part of a window, if there is one: it ends where the record begins.
+local function older_of(keys, state, key, producer)
+  local packed = redis.call('HGET', young_of(keys, state), key .. OLDER)
+    or redis.call('HGET', old_of(keys, state), key .. OLDER)
+  local older = producer_of(packed)
+  if older and older.last == producer.last - producer.total then
+    return older
+  end
+end
+
+-- The whole window in one record.
+local function join(older, producer, epoch)
+  if not older then
+    return producer
+  end
+  in_epoch(older, epoch)
+  in_epoch(producer, epoch)
+  older.segments = older.segments .. producer.segments
+  older.total, older.last = older.total + producer.total, producer.last
+  prune(older)
+  return older
 end
 
 -- Takes publishes `no ..= no + count - 1` of one batch into the window.

@@ -255,6 +255,7 @@ local function replay_producer(keys, state, epoch, run)
   local packed = redis.call('HGET', young, run.key)
     or redis.call('HGET', old_of(keys, state), run.key)
   local producer = producer_of(packed) or { tag = epoch, last = 0, total = 0, segments = '' }
+  producer = join(older_of(keys, state, run.key, producer), producer, epoch)
   in_epoch(producer, epoch)
   local hash = function(i)
     return string.sub(run.hashes, 8 * i + 1, 8 * i + 8)

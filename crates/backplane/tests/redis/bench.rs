@@ -13,11 +13,16 @@ use protocol::{ConversationId, EventKind, Pos, Producer, UserId};
 use crate::server::Server;
 
 /// Longer than a test needs to answer, short enough to be waited for.
-pub(crate) const LEASE_MS: u64 = 300;
+pub(crate) const LEASE_MS: u64 = 2_000;
 
 /// Opens, and tells until the log is open, too. Whoever tests what a node restores does that by hand.
 pub(crate) async fn open_until_admitted(options: Options, seen: Pos) -> RedisLog {
     let node = options.node;
+    // A log without a list of nodes waits for a whole lease before it opens for the first time.
+    let mut brief = options.clone();
+    brief.lease_ms = 20;
+    let brief = RedisLog::open(brief).await.unwrap();
+    assert_eq!(rejoin(&brief, node, seen, Pos::default()).await.restore, None, "nothing was lost");
     let log = RedisLog::open(options).await.unwrap();
     let admitted = rejoin(&log, node, seen, Pos::default()).await;
     assert_eq!(admitted.restore, None, "nothing was lost");

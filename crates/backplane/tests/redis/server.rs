@@ -57,7 +57,9 @@ impl Server {
             if self.port == 0 {
                 self.port = free_port();
             }
-            let mut child = self.command().spawn().expect("the log server does not start");
+            let mut child = self.command().spawn().unwrap_or_else(|error| {
+                panic!("{} (WEBCHAT_REDIS_SERVER, or from the path): {error}", program().display())
+            });
             if answers(self.port, &mut child) {
                 self.child = Some(child);
                 return;
