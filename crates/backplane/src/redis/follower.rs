@@ -65,6 +65,7 @@ pub(super) struct RedisFollower {
     reading: Option<Under<Option<Page>>>,
     connecting: Option<Under<Subscription>>,
     probing: Option<Under<Probed>>,
+    pinging: Option<Under<()>>,
     probe_at: Instant,
     /// Something was pushed since the last probe: it is on its way, or leaves a hole that shows.
     heard: bool,
@@ -85,6 +86,7 @@ impl RedisFollower {
             reading: None,
             connecting: None,
             probing: None,
+            pinging: None,
             probe_at: Instant::now() + PROBE_EVERY,
             heard: false,
             remembered: VecDeque::new(),
@@ -133,22 +135,26 @@ impl RedisFollower {
     /// Pushes, or the time to look whether one was lost.
     async fn listen(&mut self) -> Result<(), Fault> {
         let Some(subscription) = &mut self.subscription else { return Ok(()) };
+        let server = Arc::clone(&self.server);
+        let ping = || -> BoxFuture<'static, _> { Box::pin(async move { server.ping().await }) };
+        let held = subscription.waits_for_ping();
         let pushes = tokio::select! {
             biased;
-            pushes = subscription.pushes() => pushes,
+            answer = go_on(&mut self.pinging, ping), if held => answer.map(|()| None),
+            pushes = subscription.pushes() => pushes.map(Some).map_err(|error| Fault::Refused(error.to_string())),
             () = sleep_until(self.probe_at) => return self.probe().await,
         };
         match pushes {
             Ok(pushes) => {
                 self.heard = true;
-                for push in pushes {
+                for push in pushes.unwrap_or_else(|| subscription.answered()) {
                     self.take(push).await;
                 }
                 Ok(())
             }
             Err(error) => {
-                self.subscription = None;
-                Err(Fault::Refused(error.to_string()))
+                (self.subscription, self.pinging) = (None, None);
+                Err(error)
             }
         }
     }
@@ -203,7 +209,7 @@ impl RedisFollower {
         self.heard = false;
         self.probe_at = Instant::now() + PROBE_EVERY;
         if self.subscription.as_ref().is_some_and(|there| there.run != run) {
-            self.subscription = None;
+            (self.subscription, self.pinging) = (None, None);
         }
         Ok(())
     }
