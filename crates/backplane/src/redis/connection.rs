@@ -219,6 +219,13 @@ impl Server {
         Ok((answer?, connection.run))
     }
 
+    /// Everything that the server did before it heard of this is synced when it answers.
+    pub(super) async fn ping(&self) -> Result<(), Fault> {
+        let mut connection = self.shared().await?;
+        let answer = redis::cmd("PING").query_async(&mut connection.inner).await;
+        answer.map_err(|error| Fault::of(&error))
+    }
+
     pub(super) async fn shared(&self) -> Result<Connection, Fault> {
         let mut shared = self.commands.lock().await;
         if let Some(connection) = &*shared {

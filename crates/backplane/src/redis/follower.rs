@@ -3,10 +3,10 @@
 //! Owns: a cursor, the subscription, what was read ahead. Never does: trust a push that does not follow on its cursor.
 //! Talks to: `keep.lua` for reads and `fence.lua` for this node's lease. Start reading at: [`RedisFollower::next_batch`].
 //!
-//! Cancel safety: everything that was read is in the follower; whatever was asked when its future was dropped is asked
-//! again.
+//! Cancel safety: everything that was read is in the follower, and so is a read that is under way, or a caller that gives
+//! up sooner than it lasts would never get on; so are a connection and a probe.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use protocol::Pos;
@@ -21,14 +21,33 @@ use super::{
 };
 use crate::{Batch, BoxFuture, Follower, Gap};
 
-/// How long a lost tail may stay unnoticed (LOG.md §3).
-const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// A lost tail is found within a second (LOG.md §3): what comes before one look is the business of the next.
+const PROBE_EVERY: Duration = Duration::from_millis(500);
 /// Between tries to reach the server, or to find it open.
 const RETRY: Duration = Duration::from_millis(100);
 /// Bytes of one read.
 const AHEAD_BYTES: usize = 256 * 1024;
 /// Checksums of the last batches, to tell a rollback: about ten seconds of a busy log.
 const REMEMBERED_MAX: usize = 1_024;
+
+/// A call under way.
+struct Under<T>(BoxFuture<'static, Result<T, Fault>>);
+
+impl<T> fmt::Debug for Under<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Under")
+    }
+}
+
+/// Waits for the call under way, or begins it.
+async fn go_on<T>(
+    slot: &mut Option<Under<T>>,
+    begin: impl FnOnce() -> BoxFuture<'static, Result<T, Fault>>,
+) -> Result<T, Fault> {
+    let result = (&mut slot.get_or_insert_with(|| Under(begin())).0).await;
+    *slot = None;
+    result
+}
 
 /// Reads on for ever.
 #[derive(Debug)]
@@ -43,7 +62,13 @@ pub(super) struct RedisFollower {
     behind: bool,
     /// Nothing was read yet: a place of an earlier epoch may be where the present one begins.
     fresh: bool,
+    reading: Option<Under<Option<Page>>>,
+    connecting: Option<Under<Subscription>>,
+    probing: Option<Under<Probed>>,
+    pinging: Option<Under<()>>,
     probe_at: Instant,
+    /// Something was pushed since the last probe: it is on its way, or leaves a hole that shows.
+    heard: bool,
     /// `(n, checksum)` of what was pushed lately.
     remembered: VecDeque<(u64, u32)>,
 }
@@ -58,7 +83,12 @@ impl RedisFollower {
             subscription: None,
             behind: true,
             fresh: true,
+            reading: None,
+            connecting: None,
+            probing: None,
+            pinging: None,
             probe_at: Instant::now() + PROBE_EVERY,
+            heard: false,
             remembered: VecDeque::new(),
         }
     }
@@ -93,7 +123,11 @@ impl RedisFollower {
 
     /// First the subscription, then the read: what comes in between is in both.
     async fn subscribe(&mut self) -> Result<(), Fault> {
-        self.subscription = Some(Subscription::connect(&self.server).await?);
+        let server = Arc::clone(&self.server);
+        let connect = || -> BoxFuture<'static, _> {
+            Box::pin(async move { Subscription::connect(&server).await })
+        };
+        self.subscription = Some(go_on(&mut self.connecting, connect).await?);
         self.behind = true;
         Ok(())
     }
@@ -101,21 +135,26 @@ impl RedisFollower {
     /// Pushes, or the time to look whether one was lost.
     async fn listen(&mut self) -> Result<(), Fault> {
         let Some(subscription) = &mut self.subscription else { return Ok(()) };
+        let server = Arc::clone(&self.server);
+        let ping = || -> BoxFuture<'static, _> { Box::pin(async move { server.ping().await }) };
+        let held = subscription.waits_for_ping();
         let pushes = tokio::select! {
             biased;
-            pushes = subscription.pushes() => pushes,
+            answer = go_on(&mut self.pinging, ping), if held => answer.map(|()| None),
+            pushes = subscription.pushes() => pushes.map(Some).map_err(|error| Fault::Refused(error.to_string())),
             () = sleep_until(self.probe_at) => return self.probe().await,
         };
         match pushes {
             Ok(pushes) => {
-                for push in pushes {
+                self.heard = true;
+                for push in pushes.unwrap_or_else(|| subscription.answered()) {
                     self.take(push).await;
                 }
                 Ok(())
             }
             Err(error) => {
-                self.subscription = None;
-                Err(Fault::Refused(error.to_string()))
+                (self.subscription, self.pinging) = (None, None);
+                Err(error)
             }
         }
     }
@@ -163,34 +202,25 @@ impl RedisFollower {
 
     /// Keeps this node's lease, and finds a tail whose push was lost.
     async fn probe(&mut self) -> Result<(), Fault> {
+        let server = Arc::clone(&self.server);
+        let probe = || -> BoxFuture<'static, _> { Box::pin(async move { probe(&server).await }) };
+        let Probed { end, run } = go_on(&mut self.probing, probe).await?;
+        self.behind = end.is_none_or(|end| !self.heard && end != self.reached);
+        self.heard = false;
         self.probe_at = Instant::now() + PROBE_EVERY;
-        let options = &self.server.options;
-        let arguments = |run: &str| {
-            vec![
-                run.as_bytes().to_vec(),
-                number(options.node),
-                number((options.ahead_ms)()),
-                number(options.lease_ms),
-            ]
-        };
-        let (answer, run) = self.server.call("probe", arguments).await?;
-        let kind: String = part(&answer, 0)?;
-        if kind == "open" {
-            let (end, until) = (super::connection::pos(&answer, 1)?, part(&answer, 3)?);
-            self.server.lease_until.store(until, std::sync::atomic::Ordering::SeqCst);
-            self.behind = end != self.reached;
-        } else {
-            self.behind = true;
-        }
         if self.subscription.as_ref().is_some_and(|there| there.run != run) {
-            self.subscription = None;
+            (self.subscription, self.pinging) = (None, None);
         }
         Ok(())
     }
 
     /// One page of the log. `Some` gap: there is no next batch, and will not be.
     async fn catch_up(&mut self) -> Result<Option<Gap>, Fault> {
-        let page = match read_page(&self.server, self.reached, AHEAD_BYTES).await? {
+        let (server, after) = (Arc::clone(&self.server), self.reached);
+        let read = || -> BoxFuture<'static, _> {
+            Box::pin(async move { read_page(&server, after, AHEAD_BYTES).await })
+        };
+        let page = match go_on(&mut self.reading, read).await? {
             Some(page) => page,
             None => {
                 // Closed: whether it lost something is open, and others wait for what this node has seen.
@@ -227,6 +257,27 @@ impl RedisFollower {
         }
         Ok(None)
     }
+}
+
+/// What a probe found: the log's end, if it is open, and the start of the server that said so.
+struct Probed {
+    end: Option<Pos>,
+    run: Arc<str>,
+}
+
+async fn probe(server: &Server) -> Result<Probed, Fault> {
+    let options = &server.options;
+    let arguments = |run: &str| {
+        let rest = [options.node, (options.ahead_ms)(), options.lease_ms].map(number);
+        [vec![run.as_bytes().to_vec()], rest.to_vec()].concat()
+    };
+    let (answer, run) = server.call("probe", arguments).await?;
+    let kind: String = part(&answer, 0)?;
+    if kind != "open" {
+        return Ok(Probed { end: None, run });
+    }
+    server.lease_until.store(part(&answer, 3)?, std::sync::atomic::Ordering::SeqCst);
+    Ok(Probed { end: Some(super::connection::pos(&answer, 1)?), run })
 }
 
 impl Follower for RedisFollower {

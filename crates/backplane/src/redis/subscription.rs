@@ -5,12 +5,11 @@
 //!
 //! **No phantom** (LOG.md §3). Redis syncs before it answers, but what it pushes into a socket that still has a backlog may
 //! leave in the same round of its loop, before the sync. A backlog shows here: a read fills its buffer, or ends in the
-//! middle of a reply. From then on pushes are held, and a PING is sent. Its answer comes on this connection behind
-//! everything pushed before it, and a connection that is read from is never written to in the same round when every
-//! answer waits for the sync: so what stands before the answer is durable. When less than one buffer came between PING and
-//! answer there is no backlog any more, and pushes pass at once again.
+//! middle of a reply. From then on pushes are held until a PING that was sent after they came has answered on another
+//! connection, where each answer waits for the sync. When nothing came between such a PING and its answer, pushes pass at
+//! once again. (A PING on this connection would be answered behind the whole backlog.)
 
-use std::{io, sync::Arc, time::Duration};
+use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use redis::ConnectionAddr;
@@ -35,66 +34,63 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pushes that wait until they are known to be durable.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    /// `Some` while they are held.
-    since_ping: Option<usize>,
-    pushes: Vec<Bytes>,
+    holding: bool,
+    pushes: VecDeque<Bytes>,
     bytes: usize,
+    /// How many of them came before the PING that is under way.
+    covered: Option<usize>,
+    /// Something came since it was sent.
+    came: bool,
 }
 
-/// What is to be done after a read.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// Go on reading.
-    Read,
-    /// Send a PING, then read.
-    Ping,
-    /// Too much is held.
-    GiveUp,
-}
+/// More is held than may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many pushes are held")]
+pub(super) struct TooMany;
 
 impl Held {
-    /// A read brought `bytes`; `full`: it filled its buffer, or ended within a reply. `replies` are those that it ended.
-    /// What may be passed on goes to `ready`.
-    pub(super) fn read(
+    /// `full`: a read filled its buffer, or ended within a reply. `replies` are those that it ended; what may be passed on
+    /// goes to `ready`.
+    fn read(
         &mut self,
-        bytes: usize,
         full: bool,
         replies: impl Iterator<Item = Reply>,
         ready: &mut Vec<Bytes>,
-    ) -> Next {
-        let mut ping = self.since_ping.is_none() && full;
-        if ping {
-            self.since_ping = Some(0);
-        } else if let Some(since) = &mut self.since_ping {
-            *since += bytes;
-        }
+    ) -> Result<(), TooMany> {
+        self.holding |= full;
+        self.came = true;
         for reply in replies {
             let Reply::Array(mut parts) = reply else { continue };
-            match parts.first().map(|name| &name[..]) {
-                Some(b"message") if parts.len() == 3 => {
-                    let Some(push) = parts.pop() else { continue };
-                    if self.since_ping.is_some() {
-                        self.bytes += push.len();
-                        self.pushes.push(push);
-                    } else {
-                        ready.push(push);
-                    }
-                }
-                Some(b"pong") => {
-                    ready.append(&mut self.pushes);
-                    self.bytes = 0;
-                    let quiet = self.since_ping.is_none_or(|since| since < READ_BYTES);
-                    self.since_ping = (!quiet || full).then_some(0);
-                    ping = self.since_ping.is_some();
-                }
-                _ => {}
+            if parts.len() != 3 || parts[0] != b"message"[..] {
+                continue;
+            }
+            let Some(push) = parts.pop() else { continue };
+            if self.holding {
+                self.bytes += push.len();
+                self.pushes.push_back(push);
+            } else {
+                ready.push(push);
             }
         }
-        match ping {
-            _ if self.bytes > HELD_BYTES_MAX => Next::GiveUp,
-            true => Next::Ping,
-            false => Next::Read,
+        if self.bytes <= HELD_BYTES_MAX { Ok(()) } else { Err(TooMany) }
+    }
+
+    /// A PING is sent now, if one is needed and none is under way. Whether one is under way then.
+    fn ping(&mut self) -> bool {
+        if self.holding && self.covered.is_none() {
+            self.covered = Some(self.pushes.len());
+            self.came = false;
         }
+        self.covered.is_some()
+    }
+
+    /// It has answered.
+    fn answered(&mut self) -> Vec<Bytes> {
+        let covered = self.covered.take().unwrap_or(0);
+        let durable: Vec<Bytes> = self.pushes.drain(..covered).collect();
+        self.bytes -= durable.iter().map(Bytes::len).sum::<usize>();
+        self.holding = self.came;
+        durable
     }
 }
 
@@ -104,13 +100,9 @@ pub(super) struct Subscription {
     stream: TcpStream,
     buffer: BytesMut,
     held: Held,
-    /// A PING that is to be sent, or the rest of it.
-    unsent: &'static [u8],
     /// Which start of the server it is to.
     pub(super) run: Arc<str>,
 }
-
-const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 
 fn put_command(out: &mut Vec<u8>, parts: &[&str]) {
     out.extend_from_slice(format!("*{}\r\n", parts.len()).as_bytes());
@@ -163,16 +155,12 @@ impl Subscription {
             return Err(io::Error::other("INFO told nothing"));
         };
         let run = run_of(&String::from_utf8_lossy(info)).map_err(io::Error::other)?;
-        Ok(Self { stream, buffer, held: Held::default(), unsent: b"", run })
+        Ok(Self { stream, buffer, held: Held::default(), run })
     }
 
     /// Waits for bytes; the pushes that may be passed on, perhaps none. Cancel safety: nothing is lost. Errors: the
     /// connection is of no use any more, and what is held with it.
     pub(super) async fn pushes(&mut self) -> io::Result<Vec<Bytes>> {
-        while !self.unsent.is_empty() {
-            let sent = self.stream.write(self.unsent).await?;
-            self.unsent = &self.unsent[sent..];
-        }
         let mut room = (&mut self.buffer).limit(READ_BYTES);
         let bytes = self.stream.read_buf(&mut room).await?;
         if bytes == 0 {
@@ -183,12 +171,18 @@ impl Subscription {
             replies.push(reply);
         }
         let full = bytes == READ_BYTES || !self.buffer.is_empty();
-        match self.held.read(bytes, full, replies.into_iter(), &mut ready) {
-            Next::Read => {}
-            Next::Ping => self.unsent = PING,
-            Next::GiveUp => return Err(io::Error::other("too many pushes are held")),
-        }
+        self.held.read(full, replies.into_iter(), &mut ready).map_err(io::Error::other)?;
         Ok(ready)
+    }
+
+    /// Whether pushes wait for a PING. The caller sends one, and calls [`Self::answered`] when it has answered.
+    pub(super) fn waits_for_ping(&mut self) -> bool {
+        self.held.ping()
+    }
+
+    /// The pushes that came before the PING that has answered: they are durable.
+    pub(super) fn answered(&mut self) -> Vec<Bytes> {
+        self.held.answered()
     }
 }
 
@@ -201,67 +195,68 @@ mod tests {
         Reply::Array(parts.to_vec())
     }
 
-    fn pong() -> Reply {
-        Reply::Array(vec![Bytes::from_static(b"pong"), Bytes::new()])
-    }
-
     struct Reader(Held);
 
     impl Reader {
-        fn read(&mut self, bytes: usize, full: bool, replies: Vec<Reply>) -> (Next, Vec<String>) {
+        fn read(&mut self, full: bool, replies: Vec<Reply>) -> Vec<String> {
             let mut ready = Vec::new();
-            let next = self.0.read(bytes, full, replies.into_iter(), &mut ready);
-            let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
-            (next, ready.iter().map(text).collect())
+            self.0.read(full, replies.into_iter(), &mut ready).unwrap();
+            texts(&ready)
+        }
+
+        fn answered(&mut self) -> Vec<String> {
+            texts(&self.0.answered())
         }
     }
+
+    fn texts(pushes: &[Bytes]) -> Vec<String> {
+        pushes.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect()
+    }
+
+    const NONE: [&str; 0] = [];
 
     #[test]
     fn pushes_pass_at_once_while_there_is_no_backlog() {
         let mut reader = Reader(Held::default());
-        let seen = reader.read(100, false, vec![push("1"), push("2")]);
-        assert_eq!(seen, (Next::Read, vec!["1".into(), "2".into()]));
+        assert_eq!(reader.read(false, vec![push("1"), push("2")]), ["1", "2"]);
+        assert!(!reader.0.ping());
     }
 
     #[test]
     fn from_a_full_read_on_pushes_wait_for_a_ping_that_was_sent_after_them() {
         let mut reader = Reader(Held::default());
-        let none = Vec::<String>::new();
-        assert_eq!(reader.read(READ_BYTES, true, vec![push("1")]), (Next::Ping, none.clone()));
-        assert_eq!(reader.read(100, false, vec![push("2")]), (Next::Read, none.clone()));
-        let (next, ready) = reader.read(50, false, vec![push("3"), pong(), push("4")]);
-        assert_eq!(
-            (next, ready),
-            (Next::Read, vec!["1".into(), "2".into(), "3".into(), "4".into()])
-        );
-        assert_eq!(reader.read(50, false, vec![push("5")]), (Next::Read, vec!["5".into()]));
+        assert_eq!(reader.read(true, vec![push("1")]), NONE);
+        assert!(reader.0.ping());
+        assert_eq!(reader.read(false, vec![push("2")]), NONE);
+        assert_eq!(reader.answered(), ["1"], "2 came after the ping");
+        assert!(reader.0.ping());
+        assert_eq!(reader.answered(), ["2"]);
+        assert!(!reader.0.ping(), "nothing came in between: there is no backlog");
+        assert_eq!(reader.read(false, vec![push("3")]), ["3"]);
     }
 
     #[test]
-    fn while_much_comes_each_answer_lets_go_of_what_stood_before_it() {
+    fn a_read_that_only_adds_to_a_push_keeps_holding() {
         let mut reader = Reader(Held::default());
-        reader.read(READ_BYTES, true, vec![push("1")]);
-        let (next, ready) = reader.read(READ_BYTES, true, vec![pong(), push("2")]);
-        assert_eq!((next, ready), (Next::Ping, vec!["1".into()]));
-        let (next, ready) = reader.read(60, false, vec![push("3"), pong()]);
-        assert_eq!((next, ready), (Next::Read, vec!["2".into(), "3".into()]));
+        reader.read(true, vec![]);
+        assert!(reader.0.ping());
+        reader.read(false, vec![]);
+        assert_eq!(reader.answered(), NONE);
+        assert!(reader.0.ping());
+        assert_eq!(reader.read(false, vec![push("1")]), NONE);
     }
 
     #[test]
     fn what_is_held_is_bounded() {
-        let mut reader = Reader(Held::default());
-        reader.read(READ_BYTES, true, vec![]);
+        let mut held = Held::default();
         let big = Bytes::from(vec![0; HELD_BYTES_MAX + 1]);
         let parts = vec![Bytes::from_static(b"message"), Bytes::new(), big];
-        let (next, _) = reader.read(READ_BYTES, true, vec![Reply::Array(parts)]);
-        assert_eq!(next, Next::GiveUp);
+        let read = held.read(true, [Reply::Array(parts)].into_iter(), &mut Vec::new());
+        assert_eq!(read, Err(TooMany));
     }
 
-    /// A server that answers a subscriber, pushes a backlog, and waits before it answers the PING.
-    async fn backlogged(
-        listener: tokio::net::TcpListener,
-        go_on: tokio::sync::oneshot::Receiver<()>,
-    ) {
+    /// A server that answers a subscriber, and pushes a backlog.
+    async fn backlogged(listener: tokio::net::TcpListener) -> TcpStream {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut heard = vec![0; 1_024];
         stream.read_buf(&mut heard).await.unwrap();
@@ -272,19 +267,14 @@ mod tests {
         let body = "x".repeat(1_000);
         let push = format!("*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1000\r\n{body}\r\n");
         stream.write_all(push.repeat(40).as_bytes()).await.unwrap();
-        let mut ping = [0; PING.len()];
-        stream.read_exact(&mut ping).await.unwrap();
-        assert_eq!(ping, PING);
-        go_on.await.unwrap();
-        stream.write_all(b"*2\r\n$4\r\npong\r\n$0\r\n\r\n").await.unwrap();
+        stream
     }
 
     #[tokio::test]
-    async fn a_backlog_is_held_until_the_server_has_answered_a_ping() {
+    async fn a_backlog_is_held_until_a_ping_has_answered() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("redis://{}", listener.local_addr().unwrap());
-        let (answer, go_on) = tokio::sync::oneshot::channel();
-        let server = tokio::spawn(backlogged(listener, go_on));
+        let server = tokio::spawn(backlogged(listener));
         let archive = Arc::new(crate::memory_archive::MemoryArchive::default());
         let options = super::super::Options::new(vec![url.clone()], 1, archive);
         let asked = Server::new(0, &url, options).unwrap();
@@ -296,11 +286,8 @@ mod tests {
         }
         // The first read may have come before there was a backlog.
         assert!(early < 20, "{early} pushes before the sync");
-        answer.send(()).unwrap();
-        let mut seen = early;
-        while seen < 40 {
-            seen += subscription.pushes().await.unwrap().len();
-        }
+        assert!(subscription.waits_for_ping());
+        assert_eq!(early + subscription.answered().len(), 40);
         server.await.unwrap();
     }
 }
