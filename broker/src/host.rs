@@ -528,8 +528,10 @@ impl Host {
     pub(crate) fn tick(self: &Rc<Self>, late: Duration) {
         self.around.node.shard_ticked(self.number);
         self.metrics.loop_lag.observe(late.as_micros() as u64);
-        self.climb(late.as_millis() as u64);
-        self.step(|shard, now, actions| shard.on_tick(now, actions));
+        self.step(|shard, now, actions| {
+            self.climb(shard, late.as_millis() as u64, now);
+            shard.on_tick(now, actions);
+        });
         self.close_late_messages();
         if self.revocations_checked.borrow().elapsed() >= REVOCATION_CHECK {
             self.revocations_checked.replace(Instant::now());
@@ -539,17 +541,13 @@ impl Host {
     }
 
     /// Moves on the overload ladder, and says so.
-    fn climb(self: &Rc<Self>, late_ms: u64) {
-        let now = self.around.node.now().mono_ms;
-        let mut ladder = self.ladder.borrow_mut();
-        let before = u64::from(ladder.step());
-        let step = self.step(|shard, _, _| {
-            let step = ladder.observe(late_ms, shard.n_unacked(), shard.unacked_max(), now);
+    fn climb(&self, shard: &mut Shard, late_ms: u64, now: Now) {
+        let (unacked, unacked_max) = (shard.n_unacked(), shard.unacked_max());
+        let step = self.ladder.borrow_mut().observe(late_ms, unacked, unacked_max, now.mono_ms);
+        // Each time: the counters outlive a shard that panicked, its ladder does not.
+        self.metrics.shed.set(u64::from(step));
+        if step != shard.ladder() {
             shard.set_ladder(step);
-            step
-        });
-        if u64::from(step) != before {
-            self.metrics.shed.set(u64::from(step));
             let shed = STEPS[usize::from(step)];
             tracing::warn!(shard = self.number, step, shed, late_ms, "the overload ladder moved");
         }

@@ -26,11 +26,6 @@ pub struct Ladder {
 }
 
 impl Ladder {
-    /// The step that holds.
-    pub fn step(&self) -> u8 {
-        self.step
-    }
-
     /// Takes the readings of one tick and says which step holds, 0–3. Two readings in a row raise it: a machine that stood
     /// still once is not overloaded.
     pub fn observe(&mut self, late_ms: u64, unacked: usize, unacked_max: usize, now_ms: u64) -> u8 {

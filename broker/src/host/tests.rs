@@ -45,6 +45,10 @@ async fn late_ticks_raise_the_ladder_and_the_page_says_so() {
     host.tick(Duration::from_secs(4));
     assert!(shed());
     assert_eq!(host.shard.borrow().ladder(), 3);
+    // The next life of the shard begins at the bottom.
+    host.ladder.replace(Ladder::default());
+    host.tick(Duration::ZERO);
+    assert!(host.around.node.metrics.render().contains("broker_shed_state 0"));
 }
 
 /// Up to sixty other tasks had their turn with it before the supervisor heard of the panic.

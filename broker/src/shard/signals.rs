@@ -126,7 +126,7 @@ impl Shard {
     }
 
     /// The answer to [`Action::LoadContacts`]: others are as unknown as somebody who does not exist. Without one nothing is
-    /// said; the next `watch` asks again.
+    /// said of anybody; the next `watch` asks again.
     pub fn on_contacts(
         &mut self,
         ticket: WatchTicket,
@@ -141,8 +141,12 @@ impl Shard {
         connection.asking = false;
         let Some(watch) = &connection.watch else { return };
         let again = watch.again;
-        if let (true, Ok(contacts)) = (watch.asked == asked, contacts) {
-            self.watch_people(slot, people, &contacts, now, actions);
+        match contacts {
+            Ok(contacts) if watch.asked == asked => {
+                self.watch_people(slot, people, &contacts, now, actions);
+            }
+            Ok(_) => {}
+            Err(_) => self.unwatch_people(slot),
         }
         if again {
             self.ask_contacts(slot, actions);
@@ -181,12 +185,14 @@ impl Shard {
                 }
             }
         }
+        // Changes of those who may not be watched any more; of the others all is told anew.
+        watch.changed.clear();
+        self.presence_changed.remove(&slot);
     }
 
     pub(super) fn unwatch(&mut self, slot: u32) {
         self.unwatch_people(slot);
         let Some(watch) = self.connections[slot as usize].watch.take() else { return };
-        self.presence_changed.remove(&slot);
         for conversation in &watch.conversations {
             if let Some(slots) = self.watching.get_mut(conversation) {
                 slots.retain(|s| *s != slot);

@@ -1,7 +1,7 @@
 //! Fan-out and membership. Owns: rules R15, R20–R24, R30–R33. Never does: appends. Talks to: the harness.
 //! Start reading at: the top.
 
-use backplane::{Cursors, GroupSize, NodeId, PresenceChange, Signal};
+use backplane::{ArchiveError, Cursors, GroupSize, NodeId, PresenceChange, Signal};
 use protocol::event::UserChange;
 
 use super::*;
@@ -269,10 +269,24 @@ fn r32_where_only_contacts_may_be_watched_others_are_as_good_as_unknown() {
     let (ticket, _) = asked(&mut node).unwrap();
     online(&mut node, BOB, true, 9);
     assert_eq!(kinds(&node.read(ada)), ["presence"], "not known yet");
+    node.shard.on_presence(&[BOB]);
     node.shard.on_contacts(ticket, &people, Ok(vec![]), node.now, &mut node.actions);
     assert_eq!(node.read(ada)[0]["people"][0]["online"], false);
+    node.pass(1_000);
+    assert!(node.read(ada).is_empty(), "a change from before the answer");
     online(&mut node, BOB, false, 10);
     assert!(node.read(ada).is_empty(), "not theirs to know");
+    // Without an answer nobody is watched.
+    node.say(ada, &watch);
+    let (ticket, _) = asked(&mut node).unwrap();
+    node.shard.on_contacts(ticket, &people, Ok(vec![CY]), node.now, &mut node.actions);
+    node.batch(vec![member(2, CY, None)]);
+    let (ticket, _) = asked(&mut node).unwrap();
+    node.read(ada);
+    let away = Err(ArchiveError("away".into()));
+    node.shard.on_contacts(ticket, &people, away, node.now, &mut node.actions);
+    online(&mut node, CY, true, 11);
+    assert!(node.read(ada).is_empty(), "nobody says that they may");
 }
 
 #[test]
