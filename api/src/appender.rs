@@ -5,7 +5,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use backplane::{AppendError, Appender, Envelope, Log, Partition, Verdict};
+use backplane::{AppendError, Appender, Envelope, Log, LogInfo, Verdict, standing::Standing};
 use protocol::limits::APPEND_DEADLINE_MS;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -60,12 +60,14 @@ impl Drop for Queues {
 }
 
 impl AppendHandle {
-    /// Starts one task per partition on the current runtime.
-    pub fn start(log: Arc<dyn Log>) -> Self {
+    /// Starts one task per partition on the current runtime. `standings`: one per partition, see
+    /// [`crate::Persister::standings`].
+    pub fn start(log: Arc<dyn Log>, standings: Vec<Arc<Standing>>) -> Self {
         let (mut senders, mut tasks) = (Vec::new(), Vec::new());
-        for partition in 0..log.info().partitions {
+        for (partition, standing) in (0..log.info().partitions).zip(standings) {
             let (sender, jobs) = mpsc::channel(QUEUE_MAX);
-            tasks.push(tokio::spawn(run(Arc::clone(&log), partition, jobs)).abort_handle());
+            let (info, appender) = (log.info(), log.appender(partition));
+            tasks.push(tokio::spawn(run(info, appender, standing, jobs)).abort_handle());
             senders.push(sender);
         }
         Self { log, queues: Arc::new(Queues { senders, tasks }) }
@@ -85,9 +87,12 @@ impl AppendHandle {
 }
 
 /// Takes one job, drains what else is there, appends, answers; while a call is in flight the next batch forms.
-async fn run(log: Arc<dyn Log>, partition: Partition, mut jobs: mpsc::Receiver<Job>) {
-    let mut appender = log.appender(partition);
-    let info = log.info();
+async fn run(
+    info: LogInfo,
+    mut appender: Box<dyn Appender>,
+    standing: Arc<Standing>,
+    mut jobs: mpsc::Receiver<Job>,
+) {
     let mut waiting: VecDeque<Job> = VecDeque::new();
     loop {
         if waiting.is_empty() {
@@ -100,7 +105,7 @@ async fn run(log: Arc<dyn Log>, partition: Partition, mut jobs: mpsc::Receiver<J
             waiting.push_back(job);
         }
         let batch = take_batch(&mut waiting, info.batch_envelopes_max, info.batch_bytes_max);
-        write(&*log, partition, &mut *appender, batch).await;
+        write(&standing, &mut *appender, batch).await;
     }
 }
 
@@ -123,12 +128,7 @@ fn take_batch(waiting: &mut VecDeque<Job>, envelopes_max: usize, bytes_max: usiz
 
 /// Appends one batch until it has verdicts or was certainly not stored. After `Unknown` the *same* batch is tried again
 /// before anything else, and a refusal then proves nothing (LOG.md §2); callers hear `Unknown` at their deadline.
-async fn write(
-    log: &dyn Log,
-    partition: Partition,
-    appender: &mut dyn Appender,
-    mut batch: Vec<Job>,
-) {
+async fn write(standing: &Standing, appender: &mut dyn Appender, mut batch: Vec<Job>) {
     if batch.is_empty() {
         return;
     }
@@ -137,6 +137,7 @@ async fn write(
     loop {
         match appender.append(&envelopes).await {
             Ok(verdicts) => {
+                verdicts.iter().filter_map(Verdict::pos).for_each(|pos| standing.saw(pos));
                 for (job, verdict) in batch.iter_mut().zip(verdicts) {
                     // A failover in between may have lost the birth: with it goes what an earlier try stored, or not.
                     let open = unknown && verdict == Verdict::UnknownConversation;
@@ -152,10 +153,10 @@ async fn write(
             Err(AppendError::Fenced { .. }) if !unknown => {
                 let failure = AppendFailure::Unavailable { retry_after_ms: RETRY_AFTER_MS };
                 batch.iter_mut().for_each(|job| answer(job, Err(failure)));
-                rejoin(log, partition).await;
+                standing.doubt();
                 return;
             }
-            Err(AppendError::Fenced { .. }) => rejoin(log, partition).await,
+            Err(AppendError::Fenced { .. }) => standing.doubt(),
             Err(AppendError::NotStored { .. }) => {}
             Err(AppendError::Unknown) => unknown = true,
         }
@@ -173,25 +174,9 @@ fn answer(job: &mut Job, result: Result<Verdict, AppendFailure>) {
     }
 }
 
-/// After a fence: the api keeps no batches of its own to restore, so it only asks to go on.
-async fn rejoin(log: &dyn Log, partition: Partition) {
-    let (Ok(seen), Ok(watermark)) = (log.end(partition).await, log.watermark(partition).await)
-    else {
-        return;
-    };
-    if let Err(error) = log.rejoin(partition, 0, seen, watermark).await {
-        tracing::warn!(%error, partition, "rejoin after a fence failed");
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use backplane::{
-        BoxFuture, Key,
-        memory_archive::MemoryArchive,
-        sequencer::Mutation,
-        sim::{Faults, SimLog, SimOptions},
-    };
+    use backplane::{BoxFuture, Key};
     use protocol::{ConversationId, EventKind, Producer, UserId};
 
     use super::*;
@@ -224,16 +209,8 @@ mod tests {
         let (reply, answer) = oneshot::channel();
         let job = Job { envelope, deadline: Instant::now(), reply: Some(reply) };
         let mut script = Script(script.into_iter().collect());
-        let options = SimOptions {
-            clock: Arc::new(|| 1),
-            seed: 1,
-            faults: Faults::default(),
-            retention_ms: 1,
-            swallow_sync: false,
-            mutation: Mutation::None,
-        };
-        let log = SimLog::new(Arc::new(MemoryArchive::default()), options);
-        write(&log, 0, &mut script, vec![job]).await;
+        let standing = Standing::new(0, 1, Box::new(|_| Vec::new()));
+        write(&standing, &mut script, vec![job]).await;
         assert_eq!(answer.await, Ok(expected));
     }
 
