@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 pub mod history;
 pub mod http;
+mod kept;
 pub mod metrics;
 pub mod persister;
 pub mod projection;

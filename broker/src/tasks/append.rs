@@ -122,7 +122,8 @@ pub async fn append_all(
 
 /// One outcome per envelope. After an unknown the same batch is tried until a call answers with verdicts: a refusal in
 /// between says nothing about the first try. The shards tell their clients `unknown` at the deadline meanwhile. Nor is it
-/// final then that a conversation does not exist: the first try may arrive after its birth.
+/// final then that a conversation does not exist: the first try may arrive after its birth. And an epoch may have begun
+/// without that birth, which its api is about to append again.
 async fn append(
     node: &Node,
     standing: &Standing,
@@ -136,7 +137,9 @@ async fn append(
                 node.append_answered(true);
                 verdicts.iter().filter_map(Verdict::pos).for_each(|pos| standing.saw(pos));
                 let outcome = |verdict| match verdict {
-                    Verdict::UnknownConversation if unknown => AppendOutcome::Unknown,
+                    Verdict::UnknownConversation if unknown || standing.is_young() => {
+                        AppendOutcome::Unknown
+                    }
                     verdict => AppendOutcome::Verdict(verdict),
                 };
                 return verdicts.into_iter().map(outcome).collect();

@@ -5,17 +5,14 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use protocol::Pos;
 use tokio::{
     sync::{Notify, watch},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{Batch, Log, LogError, Partition};
@@ -24,6 +21,10 @@ use crate::{Batch, Log, LogError, Partition};
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Between two looks at one that does not: the first append is to be answered a second after it is back.
 const ASK_EVERY: Duration = Duration::from_millis(100);
+
+/// For so long after the start of a new epoch it may still get back what it began without: each process keeps what it
+/// appended over HTTP until that is stored, and appends it again.
+pub const YOUNG: Duration = Duration::from_secs(30);
 
 /// Batches that this process holds, as far as they are after a place.
 pub type Held = Box<dyn Fn(Pos) -> Vec<Arc<Batch>> + Send + Sync>;
@@ -34,6 +35,14 @@ struct Known {
     stored: Pos,
 }
 
+#[derive(Debug, Clone, Copy, Default)]
+struct Epoch {
+    /// 0: not heard yet.
+    number: u32,
+    /// When it was first heard of, if another one was before it.
+    since: Option<Instant>,
+}
+
 /// One process and one partition. Shared by whoever follows, appends and stores.
 pub struct Standing {
     partition: Partition,
@@ -42,7 +51,7 @@ pub struct Standing {
     held: Held,
     doubt: Notify,
     good: watch::Sender<bool>,
-    epoch: AtomicU32,
+    epoch: watch::Sender<Epoch>,
 }
 
 impl fmt::Debug for Standing {
@@ -64,7 +73,7 @@ impl Standing {
             held,
             doubt: Notify::new(),
             good: watch::channel(false).0,
-            epoch: AtomicU32::new(0),
+            epoch: watch::channel(Epoch::default()).0,
         }
     }
 
@@ -75,13 +84,25 @@ impl Standing {
     /// Notes a place that was followed, or named by a verdict, or whose events begin to be stored.
     pub fn saw(&self, pos: Pos) {
         let mut known = self.known();
-        known.seen = known.seen.max(pos);
+        if pos > known.seen {
+            let later = pos.epoch > known.seen.epoch;
+            known.seen = pos;
+            drop(known);
+            if later {
+                self.heard(pos.epoch);
+            }
+        }
     }
 
     /// Notes a place up to which everything is in the store.
     pub fn saw_stored(&self, pos: Pos) {
         let mut known = self.known();
         known.stored = known.stored.max(pos);
+    }
+
+    /// The place up to which everything is in the store, as far as this process knows.
+    pub fn stored(&self) -> Pos {
+        self.known().stored
     }
 
     /// The highest place that this process knows of.
@@ -109,8 +130,30 @@ impl Standing {
 
     /// The epoch that the log was last heard to be in; 0: not yet.
     pub fn epoch(&self) -> u32 {
-        // Relaxed: a number that stands alone.
-        self.epoch.load(Relaxed)
+        self.epoch.borrow().number
+    }
+
+    /// Whether another epoch ended so lately ([`YOUNG`]) that what it lost may still come back.
+    pub fn is_young(&self) -> bool {
+        self.epoch.borrow().since.is_some_and(|since| since.elapsed() < YOUNG)
+    }
+
+    /// Returns once the log is in a later epoch than `than`.
+    pub async fn later_epoch(&self, than: u32) {
+        let mut epoch = self.epoch.subscribe();
+        // The sender lives as long as `self`: there is no error to handle.
+        let _ = epoch.wait_for(|epoch| epoch.number > than).await;
+    }
+
+    fn heard(&self, number: u32) {
+        self.epoch.send_if_modified(|epoch| {
+            let later = number > epoch.number;
+            if later {
+                let since = (epoch.number > 0).then(Instant::now);
+                *epoch = Epoch { number, since };
+            }
+            later
+        });
     }
 
     /// Asks the log for ever, and gives back what it lost when it is this process's turn. Cancel safety: a turn that is
@@ -128,7 +171,7 @@ impl Standing {
                 }
             }
             if let Ok(end) = asked {
-                self.epoch.store(end.epoch, Relaxed);
+                self.heard(end.epoch);
             }
             self.good.send_replace(good);
             told = good;
