@@ -509,6 +509,8 @@ impl Host {
             }
             Mail::DrainEnd => self.step(|shard, _, actions| shard.on_drain_end(actions)),
             Mail::Stop => return false,
+            #[cfg(test)]
+            Mail::Panic => self.step(|_, _, _| panic!("put in on purpose")),
         }
         true
     }

@@ -38,6 +38,9 @@ pub(crate) enum Mail {
     DrainEnd,
     /// End the thread.
     Stop,
+    /// The shard panics.
+    #[cfg(test)]
+    Panic,
 }
 
 /// A socket on its way to its shard.
@@ -65,6 +68,8 @@ pub(crate) enum Post {
 #[derive(Debug)]
 pub(crate) struct Inbox {
     pub(crate) mail: mpsc::Receiver<Mail>,
+    /// Taken out of the mailbox, the next one last.
+    pub(crate) taken: Vec<Mail>,
     pub(crate) post: mpsc::Receiver<Post>,
 }
 
@@ -79,7 +84,7 @@ fn open(unacked_max: usize) -> ((mpsc::Sender<Mail>, mpsc::Sender<Post>), Inbox)
     // Every unacked publish has room for a verdict of its own, so verdicts always fit.
     let (mail_sender, mail) = mpsc::channel(unacked_max + CONTROL_MAX);
     let (post_sender, post) = mpsc::channel(POSTS_MAX);
-    ((mail_sender, post_sender), Inbox { mail, post })
+    ((mail_sender, post_sender), Inbox { mail, taken: Vec::new(), post })
 }
 
 impl Mailboxes {

@@ -183,7 +183,7 @@ fn live(
     while let Ok(post) = inbox.post.try_recv() {
         mailboxes.post(post);
     }
-    while let Ok(mail) = inbox.mail.try_recv() {
+    while let Some(mail) = inbox.taken.pop().or_else(|| inbox.mail.try_recv().ok()) {
         // Nobody says these twice; all else is for the connections that are gone.
         if matches!(mail, Mail::Stop | Mail::DrainBegin(_) | Mail::DrainEnd) {
             mailboxes.send(mail);
@@ -222,7 +222,6 @@ async fn serve(host: Rc<Host>, mut reader: Reader, inbox: &mut Inbox) -> Ended {
     host.hear_news();
     spawn_local(Rc::clone(&host).flush_loop());
     let bell = reader.bell();
-    let mut mails = Vec::with_capacity(MAILS_MAX);
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -232,8 +231,11 @@ async fn serve(host: Rc<Host>, mut reader: Reader, inbox: &mut Inbox) -> Ended {
             // Deadlines must not wait for a flood.
             due = tick.tick() => host.tick(due.elapsed()),
             // Verdicts are what clients wait for; they are bounded by what was asked.
-            count = inbox.mail.recv_many(&mut mails, MAILS_MAX) => {
-                if count == 0 || !mails.drain(..).all(|mail| host.on_mail(mail)) {
+            count = inbox.mail.recv_many(&mut inbox.taken, MAILS_MAX) => {
+                // One at a time: what comes behind one that panics is for the next life.
+                inbox.taken.reverse();
+                let all = std::iter::from_fn(|| inbox.taken.pop()).all(|mail| host.on_mail(mail));
+                if count == 0 || !all {
                     return Ended::Stopped;
                 }
             }
@@ -246,5 +248,58 @@ async fn serve(host: Rc<Host>, mut reader: Reader, inbox: &mut Inbox) -> Ended {
             let Ok(post) = inbox.post.try_recv() else { break };
             host.on_post(post);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use backplane::{
+        Archive, Log,
+        local::{LocalLive, LocalLog, MemoryDisk, Options},
+        memory_archive::MemoryArchive,
+        tail::SharedTail,
+    };
+    use token::TokenRefused;
+
+    use super::*;
+    use crate::{BrokerConfig, Node, tasks::live::Voice};
+
+    fn recipe() -> Recipe {
+        let node = Node::new(BrokerConfig { shards: 1, ..BrokerConfig::new(backplane::NodeId(1)) });
+        let archive: Arc<dyn Archive> = Arc::new(MemoryArchive::default());
+        let mut options = Options::new(Arc::new(|| 1), Arc::new(|_| ()));
+        options.segment_bytes = 1 << 20;
+        let disk = Arc::new(MemoryDisk::default());
+        let log = LocalLog::open(disk, Arc::clone(&archive), Pos::new(1, 0), options).unwrap();
+        let config = ShardConfig::of(&node.config, log.info());
+        let around = Surroundings {
+            log: Arc::new(log),
+            live: Arc::new(LocalLive::new(Arc::new(|| 1))),
+            archive,
+            tails: vec![SharedTail::default()],
+            appenders: Vec::new(),
+            voice: Voice::new(Arc::clone(&node.metrics)).0,
+            node,
+        };
+        let verify: VerifyToken = Arc::new(|_, _| Err(TokenRefused));
+        Recipe { around, config, presence: Arc::default(), verify, ring: Ring::new(16, 1 << 20) }
+    }
+
+    /// Nobody says it twice: a broker that was dropped in that moment kept its thread.
+    #[tokio::test]
+    async fn a_stop_behind_what_panics_still_stops() {
+        let recipe = recipe();
+        let metrics = Arc::clone(&recipe.around.node.metrics.shards[0]);
+        let (mailboxes, inbox) = Mailboxes::new(recipe.config.unacked_max, metrics);
+        [Mail::Panic, Mail::DrainBegin(1), Mail::Stop].map(|mail| mailboxes.send(mail));
+        let thread = std::thread::spawn(move || supervise(0, &recipe, &mailboxes, inbox));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !thread.is_finished() {
+            assert!(Instant::now() < deadline, "it goes on");
+            tokio::task::yield_now().await;
+        }
+        assert!(thread.join().is_ok());
     }
 }

@@ -143,8 +143,14 @@ impl Shard {
                 if hidden {
                     announce(user, false, now, actions);
                 }
-            } else if self.presence.local_up(user) && !hidden {
-                announce(user, true, now, actions);
+            } else {
+                let first_here = self.presence.local_up(user);
+                if hidden && !first_here {
+                    // Another shard counts them as gone only after a grace, and will not be the last one then.
+                    announce(user, false, now, actions);
+                } else if first_here && !hidden {
+                    announce(user, true, now, actions);
+                }
             }
         }
     }

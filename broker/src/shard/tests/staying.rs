@@ -214,6 +214,20 @@ fn r32_who_hides_is_gone_for_others_whichever_view_tells_of_it_first() {
     assert_eq!(announced(&mut node), [(ADA, true)]);
 }
 
+/// Another shard had them in its grace, with nobody to hear the change, and was not the last one when that ended.
+#[test]
+fn r32_who_hid_while_a_grace_ran_on_another_shard_is_gone_for_others() {
+    let mut node = Node::new();
+    node.shard.presence.local_up(ADA);
+    let flags = UserFlags { hidden: true, ..UserFlags::default() };
+    let ada = node.online(ADA, View { flags, ..View::default() });
+    assert_eq!(announced(&mut node), [(ADA, false)]);
+    assert!(!node.shard.presence.local_down(ADA), "this shard counts them too");
+    node.shard.on_disconnect(ada, node.now);
+    node.pass(9_000);
+    assert_eq!(announced(&mut node), []);
+}
+
 /// Views are read beside the shard, and may come in another order than they were asked for: the older one undid a block.
 #[test]
 fn r21_an_older_view_does_not_undo_what_a_newer_one_told() {
