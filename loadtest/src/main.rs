@@ -6,7 +6,7 @@
 //! Each run prints one JSON document (and writes it with `--out`): environment, plan, result. The exit code is 1 when a
 //! proof fails: something lost, doubled, or answered otherwise than PROTOCOL.md says.
 
-use std::{fs::OpenOptions, io::Write as _, path::PathBuf, process::ExitCode};
+use std::{fs::OpenOptions, io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, ensure};
 use clap::{Args, Parser, Subcommand};
@@ -48,6 +48,12 @@ struct PlaceOptions {
     /// Further arguments of the server.
     #[arg(long = "server-arg", global = true, allow_hyphen_values = true)]
     server_arguments: Vec<String>,
+    /// A server of another make that runs already, in place of one of ours: it takes a person's id as bearer (`peers/`).
+    #[arg(long, global = true, requires = "peer_pids")]
+    peer: Option<SocketAddr>,
+    /// Its processes, whose CPU counts.
+    #[arg(long = "peer-pid", global = true)]
+    peer_pids: Vec<u32>,
     /// Also appends the result to this file, one line.
     #[arg(long, global = true)]
     out: Option<PathBuf>,
@@ -168,14 +174,15 @@ async fn run(Cli { place, scenario }: Cli) -> anyhow::Result<bool> {
     };
     let environment = Environment::read();
     let out = place.out;
+    let peer = place.peer.map(|address| (address, place.peer_pids));
     match scenario {
         Scenario::Kill(plan) => {
             let result = kill::run(plan.plan(), options).await?;
             let good = result.holds();
             print(environment, result, out).map(|()| good)
         }
-        Scenario::Pairs(plan) => pairs(plan, options, environment, out).await,
-        Scenario::Fanout(plan) => fanout(plan, options, environment, out).await,
+        Scenario::Pairs(plan) => pairs(plan, options, peer, environment, out).await,
+        Scenario::Fanout(plan) => fanout(plan, options, peer, environment, out).await,
         Scenario::Idle(plan) => idle(plan, options, environment, out).await,
         Scenario::Hostile(HostileOptions { half_open, stalled }) => {
             let plan = HostilePlan { half_open, stalled, ..HostilePlan::default() };
@@ -210,6 +217,30 @@ impl KillOptions {
     }
 }
 
+/// What a figure is taken of.
+struct Target {
+    address: SocketAddr,
+    pids: Vec<u32>,
+    population: Population,
+    /// Ours, until the figure is taken.
+    _server: Option<Server>,
+}
+
+/// The peer that was named, else a server of ours.
+async fn target(
+    options: Options,
+    peer: Option<(SocketAddr, Vec<u32>)>,
+    plan: SeedPlan,
+) -> anyhow::Result<Target> {
+    if let Some((address, pids)) = peer {
+        let population = Population::unseeded(plan);
+        return Ok(Target { address, pids, population, _server: None });
+    }
+    let (server, population) = seeded(options, plan).await?;
+    let (address, pids) = (server.address, vec![server.pid()]);
+    Ok(Target { address, pids, population, _server: Some(server) })
+}
+
 /// A server with people that were seeded into its data, and no limits per address for us.
 async fn seeded(mut options: Options, plan: SeedPlan) -> anyhow::Result<(Server, Population)> {
     options.arguments.extend(["--trusted-source".to_owned(), "127.0.0.0/8".to_owned()]);
@@ -225,12 +256,14 @@ async fn seeded(mut options: Options, plan: SeedPlan) -> anyhow::Result<(Server,
 async fn pairs(
     plan: PairsOptions,
     options: Options,
+    peer: Option<(SocketAddr, Vec<u32>)>,
     environment: Environment,
     out: Option<PathBuf>,
 ) -> anyhow::Result<bool> {
     ensure!(plan.people.is_multiple_of(2) && plan.people > 0, "--people: an even number");
     let seeds = SeedPlan { people: plan.people, groups_per_person: 0, group_size: 2 };
-    let (server, population) = seeded(options, seeds).await?;
+    let target = target(options, peer, seeds).await?;
+    let population = &target.population;
     let partner = |i: usize| {
         let conversation = population.direct_of(i).context("a person without a partner")?;
         Ok(Partner { token: population.people[i].token.clone(), conversation })
@@ -242,23 +275,25 @@ async fn pairs(
     };
     let PairsOptions { text_bytes, warmup_s, measure_s, seed, .. } = plan;
     let plan = PairsPlan { arrivals, text_bytes, warmup_s, measure_s, seed };
-    let result = pairs::run(plan, server.address, &partners, &[server.pid()]).await?;
+    let result = pairs::run(plan, target.address, &partners, &target.pids).await?;
     print(environment, result, out).map(|()| true)
 }
 
 async fn fanout(
     plan: FanoutOptions,
     options: Options,
+    peer: Option<(SocketAddr, Vec<u32>)>,
     environment: Environment,
     out: Option<PathBuf>,
 ) -> anyhow::Result<bool> {
     let FanoutOptions { members, window, text_bytes, warmup, messages, pause_ms } = plan;
     let seeds = SeedPlan { people: members, groups_per_person: 1, group_size: members };
-    let (server, population) = seeded(options, seeds).await?;
+    let target = target(options, peer, seeds).await?;
+    let population = &target.population;
     let (group, _) = population.groups.first().context("no group was seeded")?;
     let tokens: Vec<String> = population.people.iter().map(|p| p.token.clone()).collect();
     let plan = FanoutPlan { window, text_bytes, warmup, messages, pause_ms };
-    let result = fanout::run(plan, server.address, *group, &tokens, &[server.pid()]).await?;
+    let result = fanout::run(plan, target.address, *group, &tokens, &target.pids).await?;
     print(environment, result, out).map(|()| true)
 }
 

@@ -66,6 +66,18 @@ impl Population {
         Ok(population)
     }
 
+    /// The same people and groups for a server of another make, which knows nobody: the token is the user's id.
+    pub fn unseeded(plan: SeedPlan) -> Self {
+        let user = |i: usize| UserId(i as u64 + 1);
+        let person = |i| Seeded { user: user(i), token: user(i).to_string() };
+        let group = |n: usize| {
+            let members = (0..plan.group_size).map(|k| (n + k) % plan.people.max(1)).collect();
+            (ConversationId::group(n as u128), members)
+        };
+        let groups = 0..plan.people * plan.groups_per_person / plan.group_size.max(1);
+        Self { people: (0..plan.people).map(person).collect(), groups: groups.map(group).collect() }
+    }
+
     fn parse(tokens: &str, groups: &str) -> anyhow::Result<Self> {
         let mut population = Self::default();
         let mut index = HashMap::new();
