@@ -15,5 +15,9 @@ mod failures;
 mod fence;
 #[path = "redis/follow.rs"]
 mod follow;
+#[path = "redis/leases.rs"]
+mod leases;
+#[path = "redis/links.rs"]
+mod links;
 #[path = "redis/server.rs"]
 mod server;

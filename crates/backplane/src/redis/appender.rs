@@ -148,6 +148,10 @@ impl RedisAppender {
             Fault::Refused(_) | Fault::Unloaded => {
                 AppendError::NotStored { retry_after_ms: RETRY_SERVER_MS }
             }
+            Fault::Replaced(_) => {
+                self.connection = None;
+                AppendError::NotStored { retry_after_ms: RETRY_SERVER_MS }
+            }
             Fault::Broken(_) | Fault::Unknown(_) => {
                 self.connection = None;
                 AppendError::Unknown

@@ -17,12 +17,18 @@ const FILES: [&str; 4] = [
     include_str!("fence.lua"),
 ];
 
+/// Tells texts of one name apart: a data set keeps its functions, also those that a later release has mended.
+pub(super) fn checksum() -> u64 {
+    u64::from(crc32c::crc32c(FILES.concat().as_bytes()))
+}
+
 /// What `FUNCTION LOAD` takes.
 pub(super) fn source() -> String {
+    let checksum = checksum();
     let (window, dedupe_ms) = (limits::DEDUPE_WINDOW, limits::DEDUPE_MS);
     let header = format!(
-        "#!lua name={NAME}\nlocal NAME, WINDOW, DEDUPE_MS, EPOCH_SKIP = '{NAME}_', {window}, \
-         {dedupe_ms}, {EPOCH_SKIP}\n"
+        "#!lua name={NAME}\nlocal NAME, WINDOW, DEDUPE_MS, EPOCH_SKIP, CHECKSUM = \
+         '{NAME}_', {window}, {dedupe_ms}, {EPOCH_SKIP}, {checksum}\n"
     );
     header + &FILES.concat()
 }

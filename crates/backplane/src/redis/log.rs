@@ -100,6 +100,7 @@ fn done(answer: &[Value]) -> Result<(), LogError> {
 
 /// What a read gives of an open log.
 pub(super) struct Page {
+    pub(super) run: Arc<str>,
     pub(super) end: Pos,
     /// Trimmed up to here.
     pub(super) first: Pos,
@@ -117,7 +118,7 @@ pub(super) async fn read_page(
         let (epoch, bytes) = (u64::from(after.epoch), bytes_max.clamp(1, 1 << 40) as u64);
         vec![run.as_bytes().to_vec(), number(epoch), number(after.n), number(bytes)]
     };
-    let (answer, _) = server.call("read", arguments).await?;
+    let (answer, run) = server.call("read", arguments).await?;
     let kind: String = part(&answer, 0)?;
     if kind == "closed" {
         return Ok(None);
@@ -133,7 +134,7 @@ pub(super) async fn read_page(
         let odd = |_| Fault::Refused("an entry that cannot be read".to_owned());
         batches.push(Arc::new(packed::decode(Bytes::from(entry)).map_err(odd)?));
     }
-    Ok(Some(Page { end, first, common: pos(&answer, 4)?, batches }))
+    Ok(Some(Page { run, end, first, common: pos(&answer, 4)?, batches }))
 }
 
 /// What a `rejoin` said.
@@ -151,7 +152,7 @@ async fn tell(
     watermark: Pos,
     restores: bool,
 ) -> Result<Rejoined, Fault> {
-    let options = &server.options;
+    let (options, before) = (&server.options, server.run());
     let arguments = |run: &str| {
         vec![
             run.as_bytes().to_vec(),
@@ -164,6 +165,8 @@ async fn tell(
             number(u64::from(restores)),
             number(options.lease_ms),
             number((options.ahead_ms)()),
+            before.as_deref().unwrap_or("").as_bytes().to_vec(),
+            number(u64::from(options.loads)),
         ]
     };
     let (answer, run) = server.call("rejoin", arguments).await?;
@@ -172,6 +175,7 @@ async fn tell(
         "open" => {
             let end = pos(&answer, 1)?;
             server.admit(&run, end.epoch);
+            server.listed(&run, part(&answer, 3)?);
             Ok(Rejoined::Open(Admitted { epoch: end.epoch, end, restore: None }))
         }
         "turn" => {

@@ -45,7 +45,8 @@ pub struct Options {
     pub node: u64,
     /// Asked for heads after a loss.
     pub archive: Arc<dyn Archive>,
-    /// Whether this process may load the functions: the api may, a broker's user may not.
+    /// Whether this process may load the functions: the api may, a broker's user may not. The api is taken to know what is
+    /// stored, too, when it calls `rejoin`: a log without any data does not begin before such a process has answered.
     pub loads: bool,
     /// The least level to start with.
     pub level_min: Level,
