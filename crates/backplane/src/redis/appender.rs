@@ -14,7 +14,7 @@ use super::{
     fault::Fault,
     packed,
 };
-use crate::{AppendError, Appender, BoxFuture, Envelope, Verdict};
+use crate::{AppendError, Appender, BoxFuture, Envelope, Verdict, sequencer::Mutation};
 
 /// Retry hints, in milliseconds.
 const RETRY_SERVER_MS: u64 = 100;
@@ -81,7 +81,9 @@ impl RedisAppender {
         // Another start of the server than the one that this process has answered to: it has not told what it has seen.
         // Whichever of the two is the old one, the next append is on a new connection.
         let connected = self.connection.take();
-        let same = |there: &Admission| connected.as_ref().is_some_and(|c| c.run == there.run);
+        let fence_off = server.options.mutation == Mutation::FenceOff;
+        let same =
+            |there: &Admission| fence_off || connected.as_ref().is_some_and(|c| c.run == there.run);
         let Some(Admission { run, epoch }) = admission.filter(same) else {
             return Err(AppendError::Fenced { epoch: server.epoch() });
         };

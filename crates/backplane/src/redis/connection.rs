@@ -175,7 +175,7 @@ impl Server {
 
     async fn load(&self, connection: &mut Connection) -> Result<(), redis::RedisError> {
         let mut command = redis::cmd("FUNCTION");
-        command.arg("LOAD").arg("REPLACE").arg(library::source());
+        command.arg("LOAD").arg("REPLACE").arg(library::source(self.options.mutation));
         command.query_async(&mut connection.inner).await
     }
 

@@ -19,7 +19,7 @@ use super::{
     packed,
     subscription::Subscription,
 };
-use crate::{Batch, BoxFuture, Follower, Gap};
+use crate::{Batch, BoxFuture, Follower, Gap, sequencer::Mutation};
 
 /// A lost tail is found within a second (LOG.md §3): what comes before one look is the business of the next.
 const PROBE_EVERY: Duration = Duration::from_millis(500);
@@ -293,6 +293,10 @@ impl RedisFollower {
             return Ok(None);
         }
         if self.reached.n < first.n {
+            if self.server.options.mutation == Mutation::GapUnchecked {
+                self.reached = first;
+                return Ok(None);
+            }
             return Ok(Some(Gap::Trimmed { first: Pos::new(first.epoch, first.n + 1) }));
         }
         self.fresh = false;

@@ -22,7 +22,7 @@ use protocol::limits;
 pub use level::Level;
 pub use log::RedisLog;
 
-use crate::Archive;
+use crate::{Archive, sequencer::Mutation};
 
 /// What a node's lease lasts without a word from it (LOG.md §2).
 pub const LEASE_MS: u64 = 10_000;
@@ -64,6 +64,8 @@ pub struct Options {
     pub answer_timeout: Duration,
     /// Milliseconds that the server's clock is taken to be ahead: 0 but in tests of what takes a quarter of an hour.
     pub ahead_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// For tests that prove that the suites notice.
+    pub mutation: Mutation,
 }
 
 impl Options {
@@ -83,6 +85,7 @@ impl Options {
             producers_max: PRODUCERS_MAX,
             answer_timeout: ANSWER_TIMEOUT,
             ahead_ms: Arc::new(|| 0),
+            mutation: Mutation::None,
         }
     }
 }
