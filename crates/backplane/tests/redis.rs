@@ -19,5 +19,9 @@ mod follow;
 mod leases;
 #[path = "redis/links.rs"]
 mod links;
+#[path = "redis/room.rs"]
+mod room;
 #[path = "redis/server.rs"]
 mod server;
+#[path = "redis/users.rs"]
+mod users;

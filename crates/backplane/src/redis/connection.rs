@@ -13,14 +13,19 @@ use std::{
 };
 
 use protocol::Pos;
-use redis::{AsyncConnectionConfig, Client, FromRedisValue, Value, aio::MultiplexedConnection};
-use tokio::time::timeout;
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionInfo, FromRedisValue, IntoConnectionInfo, Value,
+    aio::MultiplexedConnection,
+};
+use tokio::time::{Instant, timeout};
 
-use super::{Options, fault::Fault, level, library};
-use crate::Partition;
+use super::{Options, fault::Fault, level, library, memory};
+use crate::{Partition, Room};
 
 /// A server on the same network answers at once or is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Memory is looked at so often: at 100 MB/s a tenth of a GiB too late.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A call may wait for two connections and for two answers, each with checks that are answers, too: so many timeouts.
 const CALL_TIMEOUTS: u32 = 4;
 
@@ -67,13 +72,22 @@ pub(super) struct Server {
     commands: tokio::sync::Mutex<Option<Connection>>,
     connections: AtomicU64,
     known: Mutex<Known>,
+    gauge: memory::Gauge,
+    /// When its memory was looked at last.
+    looked: Mutex<Option<Instant>>,
     /// Until when this node's lease runs, by the server's clock, as it was told.
     pub(super) lease_until: AtomicU64,
 }
 
 impl Server {
     pub(super) fn new(partition: Partition, url: &str, options: Options) -> Result<Self, String> {
-        let client = Client::open(url).map_err(|_| "not the URL of a server".to_owned())?;
+        // Its name and version are no business of the server's, and ask for a right of their own.
+        let nameless = |info: ConnectionInfo| {
+            let settings = info.redis_settings().clone().set_skip_set_lib_name();
+            Client::open(info.set_redis_settings(settings))
+        };
+        let client = url.into_connection_info().and_then(nameless);
+        let client = client.map_err(|_| "not the URL of a server".to_owned())?;
         let prefix = &options.prefix;
         Ok(Self {
             partition,
@@ -83,6 +97,8 @@ impl Server {
             commands: tokio::sync::Mutex::default(),
             connections: AtomicU64::new(0),
             known: Mutex::default(),
+            gauge: memory::Gauge::default(),
+            looked: Mutex::default(),
             lease_until: AtomicU64::new(0),
         })
     }
@@ -276,6 +292,35 @@ impl Server {
         let connection = self.connect().await?;
         *shared = Some(connection.clone());
         Ok(connection)
+    }
+
+    pub(super) fn room(&self) -> Room {
+        self.gauge.room()
+    }
+
+    /// Looks how full the server's memory is, once in [`LOOK_EVERY`] whoever asks.
+    pub(super) async fn look(&self) -> Result<(), Fault> {
+        let now = Instant::now();
+        {
+            let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+            if looked.is_some_and(|at| now < at + LOOK_EVERY) {
+                return Ok(());
+            }
+            *looked = Some(now);
+        }
+        let mut connection = self.shared().await?;
+        let mut command = redis::cmd("INFO");
+        command.arg("memory");
+        let info: String =
+            command.query_async(&mut connection.inner).await.map_err(|error| Fault::of(&error))?;
+        let Some((used, limit)) = memory::of_info(&info) else {
+            return Err(Fault::Refused("INFO tells nothing of memory".to_owned()));
+        };
+        let (before, room) = (self.gauge.room(), self.gauge.observe(used, limit));
+        if before != room {
+            tracing::warn!(partition = self.partition, ?room, used, limit, "memory of the log");
+        }
+        Ok(())
     }
 
     /// The level in force, and what keeps it from being the next.

@@ -312,12 +312,11 @@ local function write_again(keys, state, fence, entry)
   local _, _, _, ts, _, runs = struct.unpack(ENTRY, entry)
   local bytes = tonumber(fence.built_bytes) + #entry
   fence.built_n, fence.built_bytes, state.ts = n, bytes, math.max(state.ts, ts)
-  local head = struct.pack(ENTRY, ENTRY_VERSION, epoch, n, ts, bytes, runs)
-  local moved = head .. string.sub(entry, ENTRY_BYTES + 1)
-  redis.call('XADD', keys[LOG], id_of(epoch, n), 'b', moved)
+  local parts = { struct.pack(ENTRY, ENTRY_VERSION, epoch, n, ts, bytes, runs) }
   local at = ENTRY_BYTES + 1
   for _ = 1, runs do
-    local _, seq, ordinal = struct.unpack(PLACE, entry, at)
+    local before, seq, ordinal = struct.unpack(PLACE, entry, at)
+    local begins = at + PLACE_BYTES
     local key = string.sub(entry, at + PLACE_BYTES, at + PLACE_BYTES + RUN_KEY - 1)
     local no, mver, kind, count = struct.unpack(RUN_REST, entry, at + PLACE_BYTES + RUN_KEY)
     local hashes = at + PLACE_BYTES + RUN_HASHES - 1
@@ -327,6 +326,10 @@ local function write_again(keys, state, fence, entry)
     })
     local conversation = string.sub(key, 1, 16)
     local head = head_of(redis.call('HGET', keys[HEADS], conversation))
+    if head and head.seq < seq then
+      -- What a node gives back does not say what was left out before it: what the log has says it.
+      before = head.seq
+    end
     if not head or head.seq < seq + count - 1 then
       local changes = (kind == CREATED or kind == MEMBER) and is_group(key)
       head = {
@@ -342,7 +345,10 @@ local function write_again(keys, state, fence, entry)
       at = at + 4
     end
     at = at + bodies
+    parts[#parts + 1] = struct.pack(PLACE, before, seq, ordinal)
+    parts[#parts + 1] = string.sub(entry, begins, at - 1)
   end
+  redis.call('XADD', keys[LOG], id_of(epoch, n), 'b', table.concat(parts))
   return #entry
 end
 

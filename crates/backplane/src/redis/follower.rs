@@ -325,6 +325,7 @@ async fn probe(server: &Server) -> Result<Probed, Fault> {
         [&[run.as_bytes().to_vec()], &rest[..], &[before]].concat()
     };
     let (answer, run) = server.call("probe", arguments).await?;
+    server.look().await?;
     let kind: String = part(&answer, 0)?;
     if kind != "open" {
         return Ok(Probed { end: None, run });

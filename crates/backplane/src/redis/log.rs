@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     Admitted, Appender, Batch, BoxFuture, Follower, Lease, Log, LogError, LogInfo, Partition,
-    ProducerState, ReadError,
+    ProducerState, ReadError, Room,
 };
 
 /// Bytes of restored entries in one call.
@@ -58,6 +58,7 @@ impl RedisLog {
             if level < options.level_min {
                 return Err(RedisError::Level { partition, level, wanted: options.level_min, why });
             }
+            server.look().await.map_err(|fault| failed(fault.to_string()))?;
             servers.push(Arc::new(server));
             levels.push(told);
         }
@@ -188,7 +189,8 @@ async fn tell(
     }
 }
 
-/// Writes the new epoch to its end, step by step; several may do it at once.
+/// Writes the new epoch to its end, step by step; several may do it at once. It takes the right to trim, which a broker does
+/// not have; and an epoch that nobody may build has nobody to ask for heads, either.
 async fn build(server: &Server) -> Result<(), Fault> {
     for _ in 0..BUILD_STEPS_MAX {
         let (answer, _) = server.call("build", |run| vec![run.as_bytes().to_vec()]).await?;
@@ -210,7 +212,8 @@ pub(super) async fn answer_fence(
 ) -> Result<bool, Fault> {
     match tell(server, server.options.node, seen, watermark, false).await? {
         Rejoined::Open(_) => Ok(true),
-        Rejoined::Build => build(server).await.map(|()| false),
+        Rejoined::Build if server.options.loads => build(server).await.map(|()| false),
+        Rejoined::Build => Ok(false),
         Rejoined::Turn(_) | Rejoined::Wait => Ok(false),
     }
 }
@@ -223,6 +226,10 @@ impl Log for RedisLog {
             batch_envelopes_max: limits::BATCH_ENVELOPES_MAX,
             batch_bytes_max: limits::BATCH_BYTES_MAX,
         }
+    }
+
+    fn room(&self, partition: Partition) -> Room {
+        self.servers.get(usize::from(partition)).map_or(Room::Green, |server| server.room())
     }
 
     fn appender(&self, partition: Partition) -> Box<dyn Appender> {
@@ -365,14 +372,14 @@ impl Log for RedisLog {
             let wait = || Err(LogError::Unavailable("other nodes have not answered".to_owned()));
             match tell(server, node, seen, watermark, true).await.map_err(away)? {
                 Rejoined::Open(admitted) | Rejoined::Turn(admitted) => Ok(admitted),
-                Rejoined::Wait => wait(),
-                Rejoined::Build => {
+                Rejoined::Build if server.options.loads => {
                     build(server).await.map_err(away)?;
                     match tell(server, node, seen, watermark, true).await.map_err(away)? {
                         Rejoined::Open(admitted) => Ok(admitted),
                         _ => wait(),
                     }
                 }
+                Rejoined::Wait | Rejoined::Build => wait(),
             }
         })
     }
@@ -405,7 +412,7 @@ impl Log for RedisLog {
                 let (answer, _) = server.call("restore", arguments).await.map_err(away)?;
                 done(&answer)?;
                 if rest.is_empty() {
-                    if part(&answer, 1) == Ok(1) {
+                    if part(&answer, 1) == Ok(1) && server.options.loads {
                         build(server).await.map_err(away)?;
                     }
                     return pos(&self.status(partition).await.map_err(away)?, 1).map_err(away);

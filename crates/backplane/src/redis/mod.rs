@@ -11,9 +11,11 @@ mod follower;
 mod level;
 mod library;
 mod log;
+mod memory;
 mod packed;
 mod resp;
 mod subscription;
+mod users;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -21,6 +23,7 @@ use protocol::limits;
 
 pub use level::Level;
 pub use log::RedisLog;
+pub use users::{Role, rules};
 
 use crate::{Archive, sequencer::Mutation};
 
