@@ -19,6 +19,8 @@ mod follow;
 mod leases;
 #[path = "redis/links.rs"]
 mod links;
+#[path = "redis/nemesis.rs"]
+mod nemesis;
 #[path = "redis/room.rs"]
 mod room;
 #[path = "redis/server.rs"]
