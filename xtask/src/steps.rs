@@ -40,6 +40,14 @@ pub(crate) fn run(name: &str, command: &mut Command) -> Outcome {
     Outcome::check(name, good)
 }
 
+/// What the whole workspace is linted, built and tested with. One set for all three: with another one cargo would build
+/// backplane, and everything above it, again.
+const FEATURES: [&str; 2] = ["--features", "backplane/redis"];
+
+fn workspace(command: &[&str], rest: &[&str]) -> Command {
+    cargo(&[command, &["--locked", "--workspace"], &FEATURES, rest].concat())
+}
+
 fn step(name: &str, total: &mut Outcome, work: impl FnOnce() -> anyhow::Result<Outcome>) {
     println!("\n=== {name}");
     let begun = Instant::now();
@@ -64,8 +72,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
     step("frontend: types, lints, unit tests", &mut total, frontend);
     step("rust: format, lints, tidy, dependencies", &mut total, || Ok(static_checks()));
     step("rust: build", &mut total, || {
-        let build = ["build", "--locked", "--workspace", "--bins", "--examples"];
-        Ok(run("cargo build", &mut cargo(&build)))
+        Ok(run("cargo build", &mut workspace(&["build"], &["--bins", "--examples"])))
     });
     step("rust: tests", &mut total, nextest);
     step("websocket conformance", &mut total, conformance::run);
@@ -77,7 +84,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
 /// The browser tests by themselves.
 pub(crate) fn e2e(filter: Option<&str>) -> anyhow::Result<()> {
     let mut outcome = run("frontend build", &mut npm(&["run", "build"]));
-    outcome.add(run("cargo build", &mut cargo(&["build", "--locked", "--workspace", "--bins"])));
+    outcome.add(run("cargo build", &mut workspace(&["build"], &["--bins"])));
     outcome.add(browser::run(filter)?);
     outcome.finish()
 }
@@ -99,8 +106,8 @@ pub(crate) fn check() -> anyhow::Result<()> {
 
 fn static_checks() -> Outcome {
     let mut outcome = run("cargo fmt --check", &mut cargo(&["fmt", "--all", "--check"]));
-    let clippy = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
-    outcome.add(run("clippy", &mut cargo(&clippy)));
+    let mut clippy = workspace(&["clippy"], &["--all-targets", "--", "-D", "warnings"]);
+    outcome.add(run("clippy", &mut clippy));
     outcome.add(tidy::run());
     outcome.add(deps::run());
     outcome
@@ -129,9 +136,8 @@ fn frontend() -> anyhow::Result<Outcome> {
 fn nextest() -> anyhow::Result<Outcome> {
     let log = target_dir().join("nextest.log");
     let file = std::fs::File::create(&log)?;
-    let mut child = cargo(&["nextest", "run", "--locked", "--workspace", "--color", "never"])
-        .stderr(Stdio::piped())
-        .spawn()?;
+    let mut child =
+        workspace(&["nextest", "run"], &["--color", "never"]).stderr(Stdio::piped()).spawn()?;
     let stderr = child.stderr.take().context("no stderr")?;
     copy_lines(stderr, file)?;
     let good = child.wait()?.success();

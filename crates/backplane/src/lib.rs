@@ -30,7 +30,7 @@ pub use live::{
 };
 pub use log::{
     Admitted, AppendError, Appender, Earlier, Follower, Gap, Lease, Log, LogError, LogInfo,
-    Partition, ProducerState, ReadError, Verdict,
+    Partition, ProducerState, ReadError, Room, Verdict,
 };
 
 /// A boxed future, as the seams return them: one allocation per batch or call, never per message.

@@ -36,6 +36,18 @@ impl LogInfo {
     }
 }
 
+/// How much of a log's memory is left (LOG.md §3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Room {
+    /// Enough.
+    #[default]
+    Green,
+    /// More than half is used: somebody should look why it is not trimmed.
+    Yellow,
+    /// Appends are answered `NotStored` until there is room again; whatever makes room goes on.
+    Red,
+}
+
 /// The answer to one envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -198,6 +210,11 @@ pub struct ProducerState {
 pub trait Log: Send + Sync + std::fmt::Debug {
     /// Partitions, the level really in force, batch caps.
     fn info(&self) -> LogInfo;
+
+    /// How much memory a partition has left, as of the last look. A log that grows on disk has no such limit.
+    fn room(&self, _partition: Partition) -> Room {
+        Room::Green
+    }
 
     /// A new appender. Several may exist; each has one batch in flight.
     fn appender(&self, partition: Partition) -> Box<dyn Appender>;

@@ -38,6 +38,10 @@ pub enum Mutation {
     GapUnchecked,
     /// Trim takes any position.
     TrimUnchecked,
+    /// Takes a producer's publishes in any order: what becomes of two batches in flight, of which one is tried again.
+    NumbersUnchecked,
+    /// Appends to whatever data set is there.
+    FenceOff,
 }
 
 #[derive(Debug, Clone, Copy)]

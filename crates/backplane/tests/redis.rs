@@ -15,5 +15,15 @@ mod failures;
 mod fence;
 #[path = "redis/follow.rs"]
 mod follow;
+#[path = "redis/leases.rs"]
+mod leases;
+#[path = "redis/links.rs"]
+mod links;
+#[path = "redis/nemesis.rs"]
+mod nemesis;
+#[path = "redis/room.rs"]
+mod room;
 #[path = "redis/server.rs"]
 mod server;
+#[path = "redis/users.rs"]
+mod users;

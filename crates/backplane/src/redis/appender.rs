@@ -8,18 +8,26 @@ use std::sync::Arc;
 
 use bytes::Buf;
 use protocol::{ConversationId, Pos, limits};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
 
 use super::{
+    Options,
     connection::{Admission, Connection, Server, number, part},
     fault::Fault,
     packed,
 };
-use crate::{AppendError, Appender, BoxFuture, Envelope, Verdict};
+use crate::{AppendError, Appender, BoxFuture, Envelope, Room, Verdict, sequencer::Mutation};
 
 /// Retry hints, in milliseconds.
 const RETRY_SERVER_MS: u64 = 100;
 const RETRY_ARCHIVE_MS: u64 = 250;
 const RETRY_TOO_LARGE_MS: u64 = 1_000;
+const RETRY_FULL_MS: u64 = 1_000;
+/// Heads that are asked for at once.
+const ASKED_AT_ONCE: usize = 16;
 /// An append asks the archive once; once more if an epoch began in between.
 const ROUNDS_MAX: usize = 3;
 
@@ -28,6 +36,8 @@ const ROUNDS_MAX: usize = 3;
 pub(super) struct RedisAppender {
     server: Arc<Server>,
     connection: Option<Connection>,
+    /// Whether an append was carried out is open: the next one is the same batch.
+    open: bool,
 }
 
 /// What the function said.
@@ -39,7 +49,7 @@ enum Answer {
 
 impl RedisAppender {
     pub(super) fn new(server: Arc<Server>) -> Self {
-        Self { server, connection: None }
+        Self { server, connection: None, open: false }
     }
 
     fn fenced(&self, epoch: u32) -> AppendError {
@@ -81,7 +91,9 @@ impl RedisAppender {
         // Another start of the server than the one that this process has answered to: it has not told what it has seen.
         // Whichever of the two is the old one, the next append is on a new connection.
         let connected = self.connection.take();
-        let same = |there: &Admission| connected.as_ref().is_some_and(|c| c.run == there.run);
+        let fence_off = server.options.mutation == Mutation::FenceOff;
+        let same =
+            |there: &Admission| fence_off || connected.as_ref().is_some_and(|c| c.run == there.run);
         let Some(Admission { run, epoch }) = admission.filter(same) else {
             return Err(AppendError::Fenced { epoch: server.epoch() });
         };
@@ -131,14 +143,27 @@ impl RedisAppender {
         conversations: &[ConversationId],
         seeds: &mut Vec<u8>,
     ) -> Result<(), AppendError> {
-        for conversation in conversations {
-            let head = self.server.options.archive.head(*conversation).await.map_err(|error| {
-                tracing::warn!(%error, "cannot ask for a conversation after a loss");
-                AppendError::NotStored { retry_after_ms: RETRY_ARCHIVE_MS }
-            })?;
-            packed::put_seed(seeds, *conversation, head);
+        let Options { archive, answer_timeout, .. } = &self.server.options;
+        let (mut asking, mut rest) = (JoinSet::new(), conversations.iter().copied());
+        let deadline = Instant::now() + *answer_timeout;
+        loop {
+            while asking.len() < ASKED_AT_ONCE
+                && let Some(conversation) = rest.next()
+            {
+                let archive = Arc::clone(archive);
+                asking.spawn(async move { (conversation, archive.head(conversation).await) });
+            }
+            match timeout_at(deadline, asking.join_next()).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(Ok((conversation, Ok(head))))) => {
+                    packed::put_seed(seeds, conversation, head);
+                }
+                failed => {
+                    tracing::warn!(?failed, "cannot ask for a conversation after a loss");
+                    return Err(AppendError::NotStored { retry_after_ms: RETRY_ARCHIVE_MS });
+                }
+            }
         }
-        Ok(())
     }
 
     /// After an unknown outcome the connection is dropped: what is still under way on it is told apart by its keys.
@@ -146,6 +171,10 @@ impl RedisAppender {
         tracing::debug!(%fault, partition = self.server.partition, "append without verdicts");
         match fault {
             Fault::Refused(_) | Fault::Unloaded => {
+                AppendError::NotStored { retry_after_ms: RETRY_SERVER_MS }
+            }
+            Fault::Replaced(_) => {
+                self.connection = None;
                 AppendError::NotStored { retry_after_ms: RETRY_SERVER_MS }
             }
             Fault::Broken(_) | Fault::Unknown(_) => {
@@ -161,6 +190,19 @@ impl Appender for RedisAppender {
         &'a mut self,
         envelopes: &'a [Envelope],
     ) -> BoxFuture<'a, Result<Vec<Verdict>, AppendError>> {
-        Box::pin(self.attempt(envelopes))
+        Box::pin(async move {
+            // One more try of what may be stored takes no room, or is what somebody waits for.
+            if self.server.room() == Room::Red && !self.open {
+                return Err(AppendError::NotStored { retry_after_ms: RETRY_FULL_MS });
+            }
+            let before = std::mem::replace(&mut self.open, true);
+            let answer = self.attempt(envelopes).await;
+            self.open = match &answer {
+                Ok(_) => false,
+                Err(AppendError::Unknown) => true,
+                Err(AppendError::NotStored { .. } | AppendError::Fenced { .. }) => before,
+            };
+            answer
+        })
     }
 }

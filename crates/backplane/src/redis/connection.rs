@@ -1,7 +1,7 @@
 //! Connections to one log server, and what this process knows of its partition.
 //!
 //! Owns: the connection for everything but appends; the run under which this process was admitted; the highest place that
-//! it has seen. Never does: reconnect under an appender. Talks to: the server. Start reading at: [`Server::call`].
+//! it has seen, and in which run. Never does: reconnect under an appender. Talks to: the server. Start reading at: [`Server::call`].
 
 use std::{
     collections::HashMap,
@@ -13,13 +13,21 @@ use std::{
 };
 
 use protocol::Pos;
-use redis::{AsyncConnectionConfig, Client, FromRedisValue, Value, aio::MultiplexedConnection};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionInfo, FromRedisValue, IntoConnectionInfo, Value,
+    aio::MultiplexedConnection,
+};
+use tokio::time::{Instant, timeout};
 
-use super::{Options, fault::Fault, level, library};
-use crate::Partition;
+use super::{Options, fault::Fault, level, library, memory};
+use crate::{Partition, Room};
 
 /// A server on the same network answers at once or is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Memory is looked at so often: at 100 MB/s a tenth of a GiB too late.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A call may wait for two connections and for two answers, each with checks that are answers, too: so many timeouts.
+const CALL_TIMEOUTS: u32 = 4;
 
 /// The keys of a partition, in the order of `common.lua`. The part in braces keeps them in one slot of a cluster.
 const KEYS: [&str; 9] =
@@ -50,6 +58,8 @@ struct Known {
     /// The highest place followed or named by a verdict.
     seen: Pos,
     watermark: Pos,
+    /// The run in which the log was last found open, and knew of this process.
+    run: Option<Arc<str>>,
 }
 
 /// One partition's server.
@@ -62,13 +72,22 @@ pub(super) struct Server {
     commands: tokio::sync::Mutex<Option<Connection>>,
     connections: AtomicU64,
     known: Mutex<Known>,
+    gauge: memory::Gauge,
+    /// When its memory was looked at last.
+    looked: Mutex<Option<Instant>>,
     /// Until when this node's lease runs, by the server's clock, as it was told.
     pub(super) lease_until: AtomicU64,
 }
 
 impl Server {
     pub(super) fn new(partition: Partition, url: &str, options: Options) -> Result<Self, String> {
-        let client = Client::open(url).map_err(|_| "not the URL of a server".to_owned())?;
+        // Its name and version are no business of the server's, and ask for a right of their own.
+        let nameless = |info: ConnectionInfo| {
+            let settings = info.redis_settings().clone().set_skip_set_lib_name();
+            Client::open(info.set_redis_settings(settings))
+        };
+        let client = url.into_connection_info().and_then(nameless);
+        let client = client.map_err(|_| "not the URL of a server".to_owned())?;
         let prefix = &options.prefix;
         Ok(Self {
             partition,
@@ -78,6 +97,8 @@ impl Server {
             commands: tokio::sync::Mutex::default(),
             connections: AtomicU64::new(0),
             known: Mutex::default(),
+            gauge: memory::Gauge::default(),
+            looked: Mutex::default(),
             lease_until: AtomicU64::new(0),
         })
     }
@@ -103,6 +124,22 @@ impl Server {
         let mut known = self.known();
         known.epoch = epoch;
         known.admission = Some(Admission { run: Arc::clone(run), epoch });
+    }
+
+    /// The run in which this process was part of the log last; `None`: in none yet.
+    pub(super) fn run(&self) -> Option<Arc<str>> {
+        self.known().run.clone()
+    }
+
+    /// Whether this is the run in which this process was part of the log last, or it was in none yet.
+    pub(super) fn is_at_home(&self, run: &Arc<str>) -> bool {
+        self.known().run.get_or_insert_with(|| Arc::clone(run)) == run
+    }
+
+    /// The log is open in this run, and lists this process.
+    pub(super) fn listed(&self, run: &Arc<str>, until: u64) {
+        self.known().run = Some(Arc::clone(run));
+        self.lease_until.store(until, Ordering::SeqCst);
     }
 
     /// Nothing may be appended before the next `rejoin`.
@@ -146,14 +183,15 @@ impl Server {
         Ok(connection)
     }
 
-    /// Loading is a write, which every node would make at every connection.
+    /// Whether they are there, and of this text. Loading is a write, which every node would make at every connection.
     async fn is_loaded(&self, connection: &mut Connection) -> bool {
-        self.ask(connection, "status", &[]).await.is_ok()
+        let status = self.ask(connection, "status", &[]).await;
+        status.is_ok_and(|status| part(&status, 7) == Ok(library::checksum()))
     }
 
     async fn load(&self, connection: &mut Connection) -> Result<(), redis::RedisError> {
         let mut command = redis::cmd("FUNCTION");
-        command.arg("LOAD").arg("REPLACE").arg(library::source());
+        command.arg("LOAD").arg("REPLACE").arg(library::source(self.options.mutation));
         command.query_async(&mut connection.inner).await
     }
 
@@ -190,16 +228,23 @@ impl Server {
     }
 
     /// One call on the shared connection, which is made anew after it broke. `arguments` is given the run. Whatever is
-    /// asked here may be asked twice, so a connection that broke meanwhile is no failure yet.
+    /// asked here may be asked twice, so a connection that broke meanwhile is no failure yet. Others may wait for the same
+    /// connection, and all of it together is bounded, too.
     pub(super) async fn call(
         &self,
         function: &str,
         arguments: impl Fn(&str) -> Vec<Vec<u8>>,
     ) -> Result<(Vec<Value>, Arc<str>), Fault> {
-        match self.try_call(function, &arguments).await {
-            Err(Fault::Broken(_)) => self.try_call(function, &arguments).await,
-            answer => answer,
-        }
+        let calling = async {
+            match self.try_call(function, &arguments).await {
+                Err(Fault::Broken(_)) => self.try_call(function, &arguments).await,
+                answer => answer,
+            }
+        };
+        let late = || Err(Fault::Unknown(format!("{function} took too long")));
+        timeout(CALL_TIMEOUTS * self.options.answer_timeout, calling)
+            .await
+            .unwrap_or_else(|_| late())
     }
 
     async fn try_call(
@@ -210,20 +255,33 @@ impl Server {
         let mut connection = self.shared().await?;
         let arguments = arguments(&connection.run);
         let answer = self.ask_loaded(&mut connection, function, &arguments).await;
-        if matches!(answer, Err(Fault::Broken(_) | Fault::Unknown(_))) {
-            let mut shared = self.commands.lock().await;
-            if shared.as_ref().is_some_and(|there| there.id == connection.id) {
-                *shared = None;
-            }
+        if answer.as_ref().is_err_and(Fault::ends_connection) {
+            self.give_up(&connection).await;
         }
         Ok((answer?, connection.run))
     }
 
-    /// Everything that the server did before it heard of this is synced when it answers.
-    pub(super) async fn ping(&self) -> Result<(), Fault> {
+    /// The next call makes another connection, if nobody has yet.
+    async fn give_up(&self, connection: &Connection) {
+        let mut shared = self.commands.lock().await;
+        if shared.as_ref().is_some_and(|there| there.id == connection.id) {
+            *shared = None;
+        }
+    }
+
+    /// Everything that this start of the server did before it heard of this is synced when it answers. Another start knows
+    /// nothing of what the one before may have lost.
+    pub(super) async fn ping(&self, run: &str) -> Result<(), Fault> {
         let mut connection = self.shared().await?;
+        if &*connection.run != run {
+            return Err(Fault::Refused("another start of the server".to_owned()));
+        }
         let answer = redis::cmd("PING").query_async(&mut connection.inner).await;
-        answer.map_err(|error| Fault::of(&error))
+        let answer = answer.map_err(|error| Fault::of(&error));
+        if answer.as_ref().is_err_and(Fault::ends_connection) {
+            self.give_up(&connection).await;
+        }
+        answer
     }
 
     pub(super) async fn shared(&self) -> Result<Connection, Fault> {
@@ -234,6 +292,35 @@ impl Server {
         let connection = self.connect().await?;
         *shared = Some(connection.clone());
         Ok(connection)
+    }
+
+    pub(super) fn room(&self) -> Room {
+        self.gauge.room()
+    }
+
+    /// Looks how full the server's memory is, once in [`LOOK_EVERY`] whoever asks.
+    pub(super) async fn look(&self) -> Result<(), Fault> {
+        let now = Instant::now();
+        {
+            let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+            if looked.is_some_and(|at| now < at + LOOK_EVERY) {
+                return Ok(());
+            }
+            *looked = Some(now);
+        }
+        let mut connection = self.shared().await?;
+        let mut command = redis::cmd("INFO");
+        command.arg("memory");
+        let info: String =
+            command.query_async(&mut connection.inner).await.map_err(|error| Fault::of(&error))?;
+        let Some((used, limit)) = memory::of_info(&info) else {
+            return Err(Fault::Refused("INFO tells nothing of memory".to_owned()));
+        };
+        let (before, room) = (self.gauge.room(), self.gauge.observe(used, limit));
+        if before != room {
+            tracing::warn!(partition = self.partition, ?room, used, limit, "memory of the log");
+        }
+        Ok(())
     }
 
     /// The level in force, and what keeps it from being the next.
@@ -274,4 +361,107 @@ pub(super) fn part<T: FromRedisValue>(answer: &[Value], at: usize) -> Result<T, 
 /// A place in an answer: epoch, then n.
 pub(super) fn pos(answer: &[Value], at: usize) -> Result<Pos, Fault> {
     Ok(Pos::new(part(answer, at)?, part(answer, at + 1)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+    use crate::memory_archive::MemoryArchive;
+
+    /// Answers each command by the word that it knows it by, as long as the connection lasts.
+    async fn answer(mut stream: TcpStream, script: Arc<[(&'static str, String)]>) {
+        let mut heard = vec![0; 16 * 1024];
+        while let Ok(bytes @ 1..) = stream.read(&mut heard).await {
+            let text = String::from_utf8_lossy(&heard[..bytes]).into_owned();
+            // Handshakes of the client: one answer per command that is not known.
+            let mut answers = String::new();
+            for command in text.split('*').filter(|part| part.contains('$')) {
+                let known = script.iter().find(|(word, _)| command.contains(word));
+                answers += known.map_or("+OK\r\n", |(_, answer)| answer);
+            }
+            if answers.ends_with("CUT") {
+                let _ = stream.write_all(answers.trim_end_matches("CUT").as_bytes()).await;
+                return;
+            }
+            if stream.write_all(answers.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn info(run: &str) -> (&'static str, String) {
+        let text = format!("role:master\r\nrun_id:{run}\r\n");
+        ("INFO", format!("${}\r\n{text}\r\n", text.len()))
+    }
+
+    /// A server that takes connections with this script; how many it took.
+    async fn scripted(script: Vec<(&'static str, String)>) -> (Server, Arc<AtomicU64>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let (taken, script) = (Arc::new(AtomicU64::new(0)), Arc::from(script));
+        let count = Arc::clone(&taken);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(answer(stream, Arc::clone(&script)));
+            }
+        });
+        let mut options = Options::new(vec![url.clone()], 1, Arc::new(MemoryArchive::default()));
+        options.loads = false;
+        options.answer_timeout = Duration::from_millis(300);
+        (Server::new(0, &url, options).unwrap(), taken)
+    }
+
+    #[tokio::test]
+    async fn a_ping_to_another_start_of_the_server_proves_nothing() {
+        let (server, _) = scripted(vec![info("b"), ("PING", "+PONG\r\n".to_owned())]).await;
+        assert_eq!(server.ping("b").await, Ok(()));
+        assert!(server.ping("a").await.is_err(), "pushes of a are not durable because b answers");
+    }
+
+    async fn outcome(reply: &str) -> (Fault, u64) {
+        let (server, taken) = scripted(vec![info("a"), ("FCALL", reply.to_owned())]).await;
+        let mut fault = None;
+        for _ in 0..2 {
+            fault = server.call("status", |_| Vec::new()).await.err();
+        }
+        (fault.expect("no answer"), taken.load(Ordering::SeqCst))
+    }
+
+    /// The code, whether nothing was carried out, and whether the connection is kept.
+    #[tokio::test]
+    async fn what_an_error_says_about_the_call_and_about_the_connection() {
+        let refused = [
+            "OOM command not allowed when used memory > 'maxmemory'.",
+            "MISCONF Errors writing to the AOF file: No space left on device",
+            "LOADING Redis is loading the dataset in memory",
+            "BUSY Redis is busy running a script.",
+            "NOREPLICAS Not enough good replicas to write.",
+            "NOPERM this user has no permissions to run the 'fcall' command",
+        ];
+        for text in refused {
+            let (fault, taken) = outcome(&format!("-{text}\r\n")).await;
+            assert!(matches!(fault, Fault::Refused(_)), "{text}: {fault:?}");
+            assert_eq!(taken, 1, "{text}");
+        }
+        for text in
+            ["READONLY You can't write against a read only replica.", "NOAUTH Authentication"]
+        {
+            let (fault, taken) = outcome(&format!("-{text}\r\n")).await;
+            assert!(matches!(fault, Fault::Replaced(_)), "{text}: {fault:?}");
+            assert_eq!(taken, 2, "{text}: another connection each time");
+        }
+        let (fault, _) = outcome("-ERR Function not found\r\n").await;
+        assert_eq!(fault, Fault::Unloaded);
+        for text in ["-TORN half of it\r\n", "*1\r\n$9\r\nhal CUT", "CUT"] {
+            let (fault, taken) = outcome(text).await;
+            assert!(matches!(fault, Fault::Broken(_) | Fault::Unknown(_)), "{text}: {fault:?}");
+            assert!(taken >= 2, "{text}: {taken}");
+        }
+    }
 }

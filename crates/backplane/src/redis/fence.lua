@@ -3,11 +3,12 @@
 --
 -- Fields of the state, while it is closed: fence (the run for which it was closed), closed_at, unheard (something was lost
 -- for certain, or may be), wait (the full lease, since the list of nodes may lack some), restoring (since when), base (the
--- highest epoch that anybody knows of), turn, turn_lease, turn_until; building (the new epoch), source, built, upto, built_n.
+-- highest epoch that anybody knows of), turn, turn_lease, turn_until; building (the new epoch), source, built, upto, built_n;
+-- store (somebody who knows what is stored has answered).
 
 local FENCE = {
   'fence', 'closed_at', 'unheard', 'wait', 'restoring', 'base', 'turn', 'turn_lease', 'turn_until',
-  'building', 'source', 'built', 'upto', 'built_n', 'built_bytes',
+  'building', 'source', 'built', 'upto', 'built_n', 'built_bytes', 'store',
 }
 local STEP_ENTRIES, STEP_BYTES = 64, 1048576
 
@@ -21,7 +22,7 @@ end
 
 local function forget_restoring(keys)
   redis.call('UNLINK', keys[ANSWERS], keys[GIVEN], keys[ORDER])
-  redis.call('HDEL', keys[STATE], 'restoring', 'base', 'turn', 'turn_lease', 'turn_until')
+  redis.call('HDEL', keys[STATE], 'restoring', 'base', 'turn', 'turn_lease', 'turn_until', 'store')
   redis.call('HDEL', keys[STATE], 'source', 'built', 'upto', 'built_n', 'built_bytes')
 end
 
@@ -59,10 +60,16 @@ local function keep_node(keys, node, now, lease_ms)
   return now + lease_ms
 end
 
--- Arguments: run, node, ahead, lease_ms. Answers: {'closed', epoch}, or {'open', epoch, n, lease until}.
+-- Whether a node that was part of the log in run `before` may be unknown to the fence of this one.
+local function moved(state, before)
+  return before ~= '' and before ~= state.run
+end
+
+-- Arguments: run, node, ahead, lease_ms, the run in which the node was listed last. Answers: {'closed', epoch}, or
+-- {'open', epoch, n, lease until}. To a node that comes from another run the log is closed until it has called rejoin.
 local function probe(keys, args)
   local state = state_of(keys)
-  if closed(state, args[1]) then
+  if closed(state, args[1]) or moved(state, args[5]) then
     return { 'closed', state.epoch }
   end
   local upto = keep_node(keys, args[2], now_ms(args[3]), tonumber(args[4]))
@@ -73,6 +80,10 @@ end
 local ANSWER = '<I4I8I4I8B'
 
 local function answer(keys, fence, args, now)
+  if args[12] == '1' then
+    set(keys, 'store', '1')
+    fence.store = '1'
+  end
   local node, upto = args[2], tonumber(args[7])
   local listed = tonumber(redis.call('HGET', keys[NODES], node) or 0)
   if listed < upto and not redis.call('HGET', keys[ANSWERS], node) then
@@ -139,11 +150,11 @@ local function common_of(keys, state, base)
   return epoch, n
 end
 
-local function first_epoch(keys, run, now)
+local function first_epoch(keys, args, now)
   set(keys, 'epoch', 1, 'n', 0, 'first', 0, 'w', 0, 'ts', 0, 'bytes', 0)
   set(keys, 'gen', 0, 'rotated', now, 'gen_n', 0, 'ask', 0, 'ce', 0, 'cn', 0)
-  open(keys, run)
-  return { 'open', 1, 0 }
+  open(keys, args[1])
+  return { 'open', 1, 0, keep_node(keys, args[2], now, tonumber(args[9])) }
 end
 
 local function all_gave(keys)
@@ -182,15 +193,24 @@ local function take_turn(keys, state, fence, args, now, lease_ms)
   return { 'turn', next_epoch(fence), state.epoch, state.n, lease }
 end
 
+-- Whether a node has followed another run in this epoch, and did not answer the fence of this one: it slept, and the log
+-- forgot it. What it has seen last may have been given to something else, and nobody can tell by a number.
+local function strayed(keys, state, args)
+  return moved(state, args[11])
+    and tonumber(args[3]) == state.epoch
+    and tonumber(args[4]) > 0
+    and redis.call('HEXISTS', keys[NODES], args[2]) == 0
+end
+
 -- Arguments: run, node, epoch and n seen, epoch and n of W, its lease as it knows it, whether it can restore, lease_ms,
--- ahead. Answers: {'open', epoch, n} | {'wait'} | {'turn', new epoch, epoch, n, lease} | {'build'}: call build until it is open.
+-- ahead, the run in which it was listed last, whether it knows what is stored.
+-- Answers: {'open', epoch, n, lease until} | {'wait'} | {'turn', new epoch, epoch, n, lease} | {'build'}: call build until it is open.
 local function rejoin(keys, args)
   local state, run = state_of(keys), args[1]
   local lease_ms, now = tonumber(args[9]), now_ms(args[10])
   if not closed(state, run) then
-    if not lost(state, tonumber(args[3]), tonumber(args[4])) then
-      keep_node(keys, args[2], now, lease_ms)
-      return { 'open', state.epoch, state.n }
+    if not lost(state, tonumber(args[3]), tonumber(args[4])) and not strayed(keys, state, args) then
+      return { 'open', state.epoch, state.n, keep_node(keys, args[2], now, lease_ms) }
     end
     -- The log went on without something that this node has seen.
     set(keys, 'run', '', 'unheard', '1')
@@ -210,11 +230,12 @@ local function rejoin(keys, args)
   end
   local holds, base = compare(keys, state)
   if base == 0 then
-    return first_epoch(keys, run, now)
+    -- Nobody here has seen anything. Whether there was something only the store tells.
+    return fence.store and first_epoch(keys, args, now) or { 'wait' }
   end
   if holds and not fence.unheard and state.epoch > 0 then
     open(keys, run)
-    return { 'open', state.epoch, state.n }
+    return { 'open', state.epoch, state.n, keep_node(keys, args[2], now, lease_ms) }
   end
   set(keys, 'restoring', now, 'base', base)
   fence.restoring, fence.base = now, base
@@ -291,12 +312,11 @@ local function write_again(keys, state, fence, entry)
   local _, _, _, ts, _, runs = struct.unpack(ENTRY, entry)
   local bytes = tonumber(fence.built_bytes) + #entry
   fence.built_n, fence.built_bytes, state.ts = n, bytes, math.max(state.ts, ts)
-  local head = struct.pack(ENTRY, ENTRY_VERSION, epoch, n, ts, bytes, runs)
-  local moved = head .. string.sub(entry, ENTRY_BYTES + 1)
-  redis.call('XADD', keys[LOG], id_of(epoch, n), 'b', moved)
+  local parts = { struct.pack(ENTRY, ENTRY_VERSION, epoch, n, ts, bytes, runs) }
   local at = ENTRY_BYTES + 1
   for _ = 1, runs do
-    local _, seq, ordinal = struct.unpack(PLACE, entry, at)
+    local before, seq, ordinal = struct.unpack(PLACE, entry, at)
+    local begins = at + PLACE_BYTES
     local key = string.sub(entry, at + PLACE_BYTES, at + PLACE_BYTES + RUN_KEY - 1)
     local no, mver, kind, count = struct.unpack(RUN_REST, entry, at + PLACE_BYTES + RUN_KEY)
     local hashes = at + PLACE_BYTES + RUN_HASHES - 1
@@ -306,6 +326,10 @@ local function write_again(keys, state, fence, entry)
     })
     local conversation = string.sub(key, 1, 16)
     local head = head_of(redis.call('HGET', keys[HEADS], conversation))
+    if head and head.seq < seq then
+      -- What a node gives back does not say what was left out before it: what the log has says it.
+      before = head.seq
+    end
     if not head or head.seq < seq + count - 1 then
       local changes = (kind == CREATED or kind == MEMBER) and is_group(key)
       head = {
@@ -321,7 +345,10 @@ local function write_again(keys, state, fence, entry)
       at = at + 4
     end
     at = at + bodies
+    parts[#parts + 1] = struct.pack(PLACE, before, seq, ordinal)
+    parts[#parts + 1] = string.sub(entry, begins, at - 1)
   end
+  redis.call('XADD', keys[LOG], id_of(epoch, n), 'b', table.concat(parts))
   return #entry
 end
 

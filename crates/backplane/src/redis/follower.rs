@@ -19,7 +19,7 @@ use super::{
     packed,
     subscription::Subscription,
 };
-use crate::{Batch, BoxFuture, Follower, Gap};
+use crate::{Batch, BoxFuture, Follower, Gap, sequencer::Mutation};
 
 /// A lost tail is found within a second (LOG.md §3): what comes before one look is the business of the next.
 const PROBE_EVERY: Duration = Duration::from_millis(500);
@@ -66,9 +66,15 @@ pub(super) struct RedisFollower {
     connecting: Option<Under<Subscription>>,
     probing: Option<Under<Probed>>,
     pinging: Option<Under<()>>,
+    answering: Option<Under<bool>>,
+    fencing: Option<Under<()>>,
+    /// The run in which a push contradicted what is known, until the log is fenced.
+    contradicted: Option<Arc<str>>,
     probe_at: Instant,
     /// Something was pushed since the last probe: it is on its way, or leaves a hole that shows.
     heard: bool,
+    /// Tails in a row whose push was lost.
+    missed: u32,
     /// `(n, checksum)` of what was pushed lately.
     remembered: VecDeque<(u64, u32)>,
 }
@@ -87,20 +93,38 @@ impl RedisFollower {
             connecting: None,
             probing: None,
             pinging: None,
+            answering: None,
+            fencing: None,
+            contradicted: None,
             probe_at: Instant::now() + PROBE_EVERY,
             heard: false,
+            missed: 0,
             remembered: VecDeque::new(),
         }
     }
 
     async fn next_batch(&mut self) -> Result<Arc<Batch>, Gap> {
         loop {
+            let due = Instant::now() >= self.probe_at;
+            if due && !self.ready.is_empty() {
+                // What is ready does not wait for a probe, but a slow reader of much keeps its lease.
+                tokio::select! {
+                    biased;
+                    probed = self.probe() => probed.unwrap_or_else(|fault| self.interrupted(&fault)),
+                    () = std::future::ready(()) => {}
+                }
+            }
             if let Some(batch) = self.ready.pop_front() {
                 self.after = batch.pos;
                 return Ok(batch);
             }
             let outcome = if self.subscription.is_none() {
                 self.subscribe().await
+            } else if self.contradicted.is_some() {
+                self.fence().await
+            } else if due {
+                // Before pushes, which may be there for ever on a busy log.
+                self.probe().await
             } else if self.behind {
                 match self.catch_up().await {
                     Ok(gap) => gap.map_or(Ok(()), Err)?,
@@ -116,8 +140,12 @@ impl RedisFollower {
         }
     }
 
-    async fn pause(&mut self, fault: &Fault) {
+    fn interrupted(&self, fault: &Fault) {
         tracing::debug!(%fault, partition = self.server.partition, "following is interrupted");
+    }
+
+    async fn pause(&mut self, fault: &Fault) {
+        self.interrupted(fault);
         sleep(RETRY).await;
     }
 
@@ -136,19 +164,21 @@ impl RedisFollower {
     async fn listen(&mut self) -> Result<(), Fault> {
         let Some(subscription) = &mut self.subscription else { return Ok(()) };
         let server = Arc::clone(&self.server);
-        let ping = || -> BoxFuture<'static, _> { Box::pin(async move { server.ping().await }) };
+        let run = Arc::clone(&subscription.run);
+        let ping = || -> BoxFuture<'static, _> { Box::pin(async move { server.ping(&run).await }) };
         let held = subscription.waits_for_ping();
         let pushes = tokio::select! {
             biased;
             answer = go_on(&mut self.pinging, ping), if held => answer.map(|()| None),
             pushes = subscription.pushes() => pushes.map(Some).map_err(|error| Fault::Refused(error.to_string())),
-            () = sleep_until(self.probe_at) => return self.probe().await,
+            () = sleep_until(self.probe_at) => return Ok(()),
         };
         match pushes {
             Ok(pushes) => {
-                self.heard = true;
+                (self.heard, self.missed) = (true, 0);
+                let run = Arc::clone(&subscription.run);
                 for push in pushes.unwrap_or_else(|| subscription.answered()) {
-                    self.take(push).await;
+                    self.take(push, &run);
                 }
                 Ok(())
             }
@@ -160,7 +190,7 @@ impl RedisFollower {
     }
 
     /// A push that follows goes on; one that is known must be what is known; any other is read from the log.
-    async fn take(&mut self, push: Bytes) {
+    fn take(&mut self, push: Bytes, run: &Arc<str>) {
         let checksum = crc32c::crc32c(&push);
         let Ok(batch) = packed::decode(push) else {
             self.behind = true;
@@ -174,12 +204,22 @@ impl RedisFollower {
             self.behind = true;
         } else if self.known(pos.n).is_some_and(|known| known != checksum) {
             tracing::error!(%pos, "the log holds something else than it did: it was rolled back");
-            let fence = |run: &str| vec![run.as_bytes().to_vec()];
-            if let Err(fault) = self.server.call("fence", fence).await {
-                tracing::warn!(%fault, "the fence could not be set");
-            }
-            self.behind = true;
+            (self.contradicted, self.behind) = (Some(Arc::clone(run)), true);
         }
+    }
+
+    /// Nobody goes on in an epoch in which a place stands for two things. Another run has a fence of its own.
+    async fn fence(&mut self) -> Result<(), Fault> {
+        let (server, run) = (Arc::clone(&self.server), self.contradicted.clone());
+        let fence = || -> BoxFuture<'static, _> {
+            Box::pin(async move {
+                let run = run.as_deref().unwrap_or("").as_bytes();
+                server.call("fence", |_| vec![run.to_vec()]).await.map(drop)
+            })
+        };
+        go_on(&mut self.fencing, fence).await?;
+        self.contradicted = None;
+        Ok(())
     }
 
     fn remember(&mut self, n: u64, checksum: u32) {
@@ -204,14 +244,33 @@ impl RedisFollower {
     async fn probe(&mut self) -> Result<(), Fault> {
         let server = Arc::clone(&self.server);
         let probe = || -> BoxFuture<'static, _> { Box::pin(async move { probe(&server).await }) };
-        let Probed { end, run } = go_on(&mut self.probing, probe).await?;
-        self.behind = end.is_none_or(|end| !self.heard && end != self.reached);
-        self.heard = false;
+        let probed = go_on(&mut self.probing, probe).await;
         self.probe_at = Instant::now() + PROBE_EVERY;
-        if self.subscription.as_ref().is_some_and(|there| there.run != run) {
-            (self.subscription, self.pinging) = (None, None);
+        let Probed { end, run } = probed?;
+        let more = end.is_some_and(|end| !self.heard && end != self.reached);
+        self.missed += u32::from(more && !self.behind);
+        self.behind |= more || end.is_none();
+        self.heard = false;
+        // One may have been on its way; when two are lost and none came in between, the connection is only there.
+        let silent = self.missed >= 2;
+        if silent || self.subscription.as_ref().is_some_and(|there| there.run != run) {
+            (self.subscription, self.pinging, self.missed) = (None, None, 0);
         }
         Ok(())
+    }
+
+    /// The log is closed, or in another run than the one that this node was part of, or shorter than it was. Whether it
+    /// lost something is open, and others wait for what this node has seen.
+    async fn answer(&mut self) -> Result<(), Fault> {
+        let server = Arc::clone(&self.server);
+        let answer = || -> BoxFuture<'static, _> {
+            let (seen, stored) = (server.saw(self.reached), server.saw_watermark(Pos::default()));
+            Box::pin(async move { answer_fence(&server, seen, stored).await })
+        };
+        match go_on(&mut self.answering, answer).await? {
+            true => Ok(()),
+            false => Err(Fault::Refused("the log is fenced".to_owned())),
+        }
     }
 
     /// One page of the log. `Some` gap: there is no next batch, and will not be.
@@ -220,19 +279,11 @@ impl RedisFollower {
         let read = || -> BoxFuture<'static, _> {
             Box::pin(async move { read_page(&server, after, AHEAD_BYTES).await })
         };
-        let page = match go_on(&mut self.reading, read).await? {
-            Some(page) => page,
-            None => {
-                // Closed: whether it lost something is open, and others wait for what this node has seen.
-                let watermark = self.server.saw_watermark(Pos::default());
-                let seen = self.server.saw(Pos::default());
-                if answer_fence(&self.server, seen, watermark).await? {
-                    return Ok(None);
-                }
-                return Err(Fault::Refused("the log is fenced".to_owned()));
-            }
+        let page = go_on(&mut self.reading, read).await?;
+        let stands = |page: &Page| self.server.is_at_home(&page.run) && self.reached <= page.end;
+        let Some(Page { end, first, common, batches, .. }) = page.filter(stands) else {
+            return self.answer().await.map(|()| None);
         };
-        let Page { end, first, common, batches } = page;
         if self.reached.epoch != end.epoch {
             // Where the present epoch begins, if everything up to there stands.
             if !self.fresh || self.reached != common {
@@ -241,10 +292,11 @@ impl RedisFollower {
             self.reached = Pos::new(end.epoch, 0);
             return Ok(None);
         }
-        if self.reached > end {
-            return Ok(Some(Gap::EpochChanged { epoch: end.epoch, common: end }));
-        }
         if self.reached.n < first.n {
+            if self.server.options.mutation == Mutation::GapUnchecked {
+                self.reached = first;
+                return Ok(None);
+            }
             return Ok(Some(Gap::Trimmed { first: Pos::new(first.epoch, first.n + 1) }));
         }
         self.fresh = false;
@@ -266,17 +318,19 @@ struct Probed {
 }
 
 async fn probe(server: &Server) -> Result<Probed, Fault> {
-    let options = &server.options;
+    let (options, before) = (&server.options, server.run());
     let arguments = |run: &str| {
         let rest = [options.node, (options.ahead_ms)(), options.lease_ms].map(number);
-        [vec![run.as_bytes().to_vec()], rest.to_vec()].concat()
+        let before = before.as_deref().unwrap_or("").as_bytes().to_vec();
+        [&[run.as_bytes().to_vec()], &rest[..], &[before]].concat()
     };
     let (answer, run) = server.call("probe", arguments).await?;
+    server.look().await?;
     let kind: String = part(&answer, 0)?;
     if kind != "open" {
         return Ok(Probed { end: None, run });
     }
-    server.lease_until.store(part(&answer, 3)?, std::sync::atomic::Ordering::SeqCst);
+    server.listed(&run, part(&answer, 3)?);
     Ok(Probed { end: Some(super::connection::pos(&answer, 1)?), run })
 }
 

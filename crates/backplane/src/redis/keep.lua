@@ -4,14 +4,15 @@ local function closed(state, run)
   return not state.run or state.run ~= run
 end
 
--- Arguments: none. Answers: run, epoch, n, first, w, epoch and n of what the epoch has in common with the one before.
+-- Arguments: none. Answers: run, epoch, n, first, w, epoch and n of what the epoch has in common with the one before,
+-- checksum of these files.
 local function status(keys)
   local state = state_of(keys)
-  return { state.run or '', state.epoch, state.n, state.first, state.w, state.ce, state.cn }
+  return { state.run or '', state.epoch, state.n, state.first, state.w, state.ce, state.cn, CHECKSUM }
 end
 
 -- Arguments: run, epoch, n, bytes. Answers: {'closed'}, or {'open', epoch, n, first, ce, cn, entries}: those after the
--- place (of an earlier epoch: after nothing), at least one if there is one.
+-- place (of an earlier epoch: after nothing; of a later one: none), at least one if there is one.
 local function read(keys, args)
   local state = state_of(keys)
   if closed(state, args[1]) then
@@ -20,6 +21,8 @@ local function read(keys, args)
   local after, bytes_max = tonumber(args[3]), tonumber(args[4])
   if tonumber(args[2]) < state.epoch then
     after = 0
+  elseif tonumber(args[2]) > state.epoch then
+    after = state.n
   end
   local entries, bytes = {}, 0
   if after >= state.first and after < state.n then

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     Admitted, Appender, Batch, BoxFuture, Follower, Lease, Log, LogError, LogInfo, Partition,
-    ProducerState, ReadError,
+    ProducerState, ReadError, Room,
 };
 
 /// Bytes of restored entries in one call.
@@ -58,6 +58,7 @@ impl RedisLog {
             if level < options.level_min {
                 return Err(RedisError::Level { partition, level, wanted: options.level_min, why });
             }
+            server.look().await.map_err(|fault| failed(fault.to_string()))?;
             servers.push(Arc::new(server));
             levels.push(told);
         }
@@ -100,6 +101,7 @@ fn done(answer: &[Value]) -> Result<(), LogError> {
 
 /// What a read gives of an open log.
 pub(super) struct Page {
+    pub(super) run: Arc<str>,
     pub(super) end: Pos,
     /// Trimmed up to here.
     pub(super) first: Pos,
@@ -117,7 +119,7 @@ pub(super) async fn read_page(
         let (epoch, bytes) = (u64::from(after.epoch), bytes_max.clamp(1, 1 << 40) as u64);
         vec![run.as_bytes().to_vec(), number(epoch), number(after.n), number(bytes)]
     };
-    let (answer, _) = server.call("read", arguments).await?;
+    let (answer, run) = server.call("read", arguments).await?;
     let kind: String = part(&answer, 0)?;
     if kind == "closed" {
         return Ok(None);
@@ -133,7 +135,7 @@ pub(super) async fn read_page(
         let odd = |_| Fault::Refused("an entry that cannot be read".to_owned());
         batches.push(Arc::new(packed::decode(Bytes::from(entry)).map_err(odd)?));
     }
-    Ok(Some(Page { end, first, common: pos(&answer, 4)?, batches }))
+    Ok(Some(Page { run, end, first, common: pos(&answer, 4)?, batches }))
 }
 
 /// What a `rejoin` said.
@@ -151,7 +153,7 @@ async fn tell(
     watermark: Pos,
     restores: bool,
 ) -> Result<Rejoined, Fault> {
-    let options = &server.options;
+    let (options, before) = (&server.options, server.run());
     let arguments = |run: &str| {
         vec![
             run.as_bytes().to_vec(),
@@ -164,6 +166,8 @@ async fn tell(
             number(u64::from(restores)),
             number(options.lease_ms),
             number((options.ahead_ms)()),
+            before.as_deref().unwrap_or("").as_bytes().to_vec(),
+            number(u64::from(options.loads)),
         ]
     };
     let (answer, run) = server.call("rejoin", arguments).await?;
@@ -172,6 +176,7 @@ async fn tell(
         "open" => {
             let end = pos(&answer, 1)?;
             server.admit(&run, end.epoch);
+            server.listed(&run, part(&answer, 3)?);
             Ok(Rejoined::Open(Admitted { epoch: end.epoch, end, restore: None }))
         }
         "turn" => {
@@ -184,7 +189,8 @@ async fn tell(
     }
 }
 
-/// Writes the new epoch to its end, step by step; several may do it at once.
+/// Writes the new epoch to its end, step by step; several may do it at once. It takes the right to trim, which a broker does
+/// not have; and an epoch that nobody may build has nobody to ask for heads, either.
 async fn build(server: &Server) -> Result<(), Fault> {
     for _ in 0..BUILD_STEPS_MAX {
         let (answer, _) = server.call("build", |run| vec![run.as_bytes().to_vec()]).await?;
@@ -206,7 +212,8 @@ pub(super) async fn answer_fence(
 ) -> Result<bool, Fault> {
     match tell(server, server.options.node, seen, watermark, false).await? {
         Rejoined::Open(_) => Ok(true),
-        Rejoined::Build => build(server).await.map(|()| false),
+        Rejoined::Build if server.options.loads => build(server).await.map(|()| false),
+        Rejoined::Build => Ok(false),
         Rejoined::Turn(_) | Rejoined::Wait => Ok(false),
     }
 }
@@ -219,6 +226,10 @@ impl Log for RedisLog {
             batch_envelopes_max: limits::BATCH_ENVELOPES_MAX,
             batch_bytes_max: limits::BATCH_BYTES_MAX,
         }
+    }
+
+    fn room(&self, partition: Partition) -> Room {
+        self.servers.get(usize::from(partition)).map_or(Room::Green, |server| server.room())
     }
 
     fn appender(&self, partition: Partition) -> Box<dyn Appender> {
@@ -361,14 +372,14 @@ impl Log for RedisLog {
             let wait = || Err(LogError::Unavailable("other nodes have not answered".to_owned()));
             match tell(server, node, seen, watermark, true).await.map_err(away)? {
                 Rejoined::Open(admitted) | Rejoined::Turn(admitted) => Ok(admitted),
-                Rejoined::Wait => wait(),
-                Rejoined::Build => {
+                Rejoined::Build if server.options.loads => {
                     build(server).await.map_err(away)?;
                     match tell(server, node, seen, watermark, true).await.map_err(away)? {
                         Rejoined::Open(admitted) => Ok(admitted),
                         _ => wait(),
                     }
                 }
+                Rejoined::Wait | Rejoined::Build => wait(),
             }
         })
     }
@@ -401,7 +412,7 @@ impl Log for RedisLog {
                 let (answer, _) = server.call("restore", arguments).await.map_err(away)?;
                 done(&answer)?;
                 if rest.is_empty() {
-                    if part(&answer, 1) == Ok(1) {
+                    if part(&answer, 1) == Ok(1) && server.options.loads {
                         build(server).await.map_err(away)?;
                     }
                     return pos(&self.status(partition).await.map_err(away)?, 1).map_err(away);

@@ -11,9 +11,11 @@ mod follower;
 mod level;
 mod library;
 mod log;
+mod memory;
 mod packed;
 mod resp;
 mod subscription;
+mod users;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -21,8 +23,9 @@ use protocol::limits;
 
 pub use level::Level;
 pub use log::RedisLog;
+pub use users::{Role, rules};
 
-use crate::Archive;
+use crate::{Archive, sequencer::Mutation};
 
 /// What a node's lease lasts without a word from it (LOG.md §2).
 pub const LEASE_MS: u64 = 10_000;
@@ -45,7 +48,8 @@ pub struct Options {
     pub node: u64,
     /// Asked for heads after a loss.
     pub archive: Arc<dyn Archive>,
-    /// Whether this process may load the functions: the api may, a broker's user may not.
+    /// Whether this process may load the functions: the api may, a broker's user may not. The api is taken to know what is
+    /// stored, too, when it calls `rejoin`: a log without any data does not begin before such a process has answered.
     pub loads: bool,
     /// The least level to start with.
     pub level_min: Level,
@@ -63,6 +67,8 @@ pub struct Options {
     pub answer_timeout: Duration,
     /// Milliseconds that the server's clock is taken to be ahead: 0 but in tests of what takes a quarter of an hour.
     pub ahead_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// For tests that prove that the suites notice.
+    pub mutation: Mutation,
 }
 
 impl Options {
@@ -82,6 +88,7 @@ impl Options {
             producers_max: PRODUCERS_MAX,
             answer_timeout: ANSWER_TIMEOUT,
             ahead_ms: Arc::new(|| 0),
+            mutation: Mutation::None,
         }
     }
 }

@@ -51,6 +51,15 @@ pub(crate) fn options(server: &Server, node: u64, archive: &MemoryArchive) -> Op
     options
 }
 
+/// A command of one's own, past the log.
+pub(crate) async fn ask<T: redis::FromRedisValue>(server: &Server, parts: &[&str]) -> T {
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut command = redis::cmd(parts[0]);
+    command.arg(&parts[1..]);
+    command.query_async(&mut connection).await.unwrap()
+}
+
 pub(crate) fn direct() -> ConversationId {
     ConversationId::direct(UserId(1), UserId(2))
 }

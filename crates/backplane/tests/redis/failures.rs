@@ -10,7 +10,7 @@ use backplane::{
 use protocol::Pos;
 
 use crate::bench::{
-    append, born, message, open_until_admitted, options, pause, persist, read_all, store,
+    append, ask, born, message, open_until_admitted, options, pause, persist, read_all, store,
 };
 use crate::server::Server;
 
@@ -20,16 +20,8 @@ async fn ready(server: &Server, archive: &MemoryArchive) -> RedisLog {
     log
 }
 
-async fn ask(server: &Server, parts: &[&str]) -> redis::Value {
-    let client = redis::Client::open(server.url()).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-    let mut command = redis::cmd(parts[0]);
-    command.arg(&parts[1..]);
-    command.query_async(&mut connection).await.unwrap()
-}
-
 async fn used_memory(server: &Server) -> u64 {
-    let info: String = redis::from_redis_value(ask(server, &["INFO", "memory"]).await).unwrap();
+    let info: String = ask(server, &["INFO", "memory"]).await;
     let used = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
     used.unwrap().trim().parse().unwrap()
 }
@@ -48,7 +40,7 @@ async fn functions_that_are_gone_are_loaded_by_who_may_and_else_nothing_is_store
     let broker = open_until_admitted(broker, Pos::default()).await;
     let mut appender = broker.appender(0);
     appender.append(&[message(6, 1)]).await.unwrap();
-    ask(&server, &["FUNCTION", "FLUSH"]).await;
+    let () = ask(&server, &["FUNCTION", "FLUSH"]).await;
     let refused = appender.append(&[message(6, 2)]).await;
     assert!(matches!(refused, Err(AppendError::NotStored { .. })), "{refused:?}");
     assert_eq!(store(&log, message(5, 1)).await.0, 3, "nothing of it was stored");
@@ -71,7 +63,7 @@ async fn a_full_memory_refuses_appends_and_lets_go_of_what_is_stored() {
     }
     let limit = before + 1_000_000;
     assert!(used_memory(&server).await > limit, "two megabytes were stored");
-    ask(&server, &["CONFIG", "SET", "maxmemory", &limit.to_string()]).await;
+    let () = ask(&server, &["CONFIG", "SET", "maxmemory", &limit.to_string()]).await;
     let refused = append(&log, &[message(5, 201)]).await;
     assert!(matches!(refused, Err(AppendError::NotStored { .. })), "{refused:?}");
     assert_eq!(log.end(0).await.unwrap(), Pos::new(1, 201));
@@ -141,7 +133,7 @@ async fn a_server_that_is_away_stores_nothing_and_says_so() {
 #[tokio::test]
 async fn a_log_below_the_level_that_is_asked_for_is_not_opened() {
     let (server, archive) = (Server::start(), MemoryArchive::default());
-    ask(&server, &["CONFIG", "SET", "appendfsync", "everysec"]).await;
+    let () = ask(&server, &["CONFIG", "SET", "appendfsync", "everysec"]).await;
     let refused = RedisLog::open(options(&server, 1, &archive)).await;
     let Err(RedisError::Level { level: Level::L1, wanted: Level::L2, why, .. }) = refused else {
         panic!("{refused:?}");
@@ -151,7 +143,7 @@ async fn a_log_below_the_level_that_is_asked_for_is_not_opened() {
     content.level_min = Level::L1;
     let log = open_until_admitted(content, Pos::default()).await;
     assert_eq!(log.info().durability, "L1");
-    ask(&server, &["CONFIG", "SET", "appendfsync", "always"]).await;
+    let () = ask(&server, &["CONFIG", "SET", "appendfsync", "always"]).await;
     assert_eq!(log.level().await, Ok(Level::L2), "a change is seen");
 }
 

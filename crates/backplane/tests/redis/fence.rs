@@ -12,15 +12,15 @@ use crate::bench::{
 };
 use crate::server::{Server, copy_folder};
 
-struct Two {
-    server: Server,
+pub(crate) struct Two {
+    pub(crate) server: Server,
     archive: MemoryArchive,
-    a: RedisLog,
-    b: RedisLog,
+    pub(crate) a: RedisLog,
+    pub(crate) b: RedisLog,
 }
 
 /// Nodes 1 and 2, and the conversation.
-async fn two() -> Two {
+pub(crate) async fn two() -> Two {
     let (server, archive) = (Server::start(), MemoryArchive::default());
     let a = open_until_admitted(options(&server, 1, &archive), Pos::default()).await;
     let b = open_until_admitted(options(&server, 2, &archive), Pos::default()).await;
@@ -30,7 +30,7 @@ async fn two() -> Two {
 
 impl Two {
     /// The server as it was some time ago takes over.
-    fn roll_back(&mut self, copy: &std::path::Path) {
+    pub(crate) fn roll_back(&mut self, copy: &std::path::Path) {
         self.server.kill();
         std::fs::remove_dir_all(&self.server.folder).unwrap();
         copy_folder(copy, &self.server.folder);
@@ -38,14 +38,14 @@ impl Two {
         self.server.restart();
     }
 
-    fn copy(&self) -> std::path::PathBuf {
+    pub(crate) fn copy(&self) -> std::path::PathBuf {
         let copy = self.server.folder.with_extension("copy");
         copy_folder(&self.server.folder, &copy);
         copy
     }
 
     /// Both nodes give back what they hold, each at its turn.
-    async fn restore(&self, held: &[Arc<Batch>], watermark: Pos) -> u32 {
+    pub(crate) async fn restore(&self, held: &[Arc<Batch>], watermark: Pos) -> u32 {
         let seen = held.last().map_or(Pos::default(), |batch| batch.pos);
         let (mut open, mut gave) = ([false; 2], 0);
         for round in 0..4_000 {

@@ -26,7 +26,7 @@ async fn ready() -> (Server, RedisLog, redis::aio::MultiplexedConnection) {
 }
 
 /// Waits until somebody is subscribed.
-async fn subscribed(connection: &mut redis::aio::MultiplexedConnection) {
+pub(crate) async fn subscribed(connection: &mut redis::aio::MultiplexedConnection) {
     for _ in 0..2_000 {
         let mut command = redis::cmd("PUBSUB");
         command.arg("NUMSUB").arg(LOG);
@@ -40,7 +40,7 @@ async fn subscribed(connection: &mut redis::aio::MultiplexedConnection) {
 }
 
 /// The last entry once more under the next place, with nothing pushed: as if its push had been lost.
-async fn append_silently(connection: &mut redis::aio::MultiplexedConnection) {
+pub(crate) async fn append_silently(connection: &mut redis::aio::MultiplexedConnection) {
     let mut command = redis::cmd("XREVRANGE");
     command.arg(&[LOG, "+", "-", "COUNT", "1"]);
     type Entries = Vec<(String, Vec<Vec<u8>>)>;
@@ -140,4 +140,11 @@ fn long(no: u64) -> backplane::Envelope {
     let mut envelope = message(5, no);
     envelope.body = vec![b'x'; 1_000].into();
     envelope
+}
+
+#[tokio::test]
+async fn behind_a_place_of_a_later_epoch_there_is_nothing() {
+    let (_server, log, _connection) = ready().await;
+    store(&log, message(5, 1)).await;
+    assert!(log.read(0, Pos::new(2, 0), 1 << 20).await.unwrap().is_empty());
 }
