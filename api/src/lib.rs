@@ -11,11 +11,13 @@ pub mod clock;
 pub mod config;
 pub mod history;
 pub mod http;
+pub mod internal_port;
 mod kept;
 pub mod metrics;
 pub mod persister;
 pub mod projection;
 pub mod rate_limit;
+pub mod serve;
 mod start;
 pub mod store;
 

@@ -293,7 +293,9 @@ mod tests {
         let recipe = recipe();
         let metrics = Arc::clone(&recipe.around.node.metrics.shards[0]);
         let (mailboxes, inbox) = Mailboxes::new(recipe.config.unacked_max, metrics);
-        [Mail::Panic, Mail::DrainBegin(1), Mail::Stop].map(|mail| mailboxes.send(mail));
+        for mail in [Mail::Panic, Mail::DrainBegin(1), Mail::Stop] {
+            mailboxes.send(mail);
+        }
         let thread = std::thread::spawn(move || supervise(0, &recipe, &mailboxes, inbox));
         let deadline = Instant::now() + Duration::from_secs(10);
         while !thread.is_finished() {

@@ -19,6 +19,10 @@ mod follow;
 mod leases;
 #[path = "redis/links.rs"]
 mod links;
+#[path = "redis/live.rs"]
+mod live;
+#[path = "redis/live_losses.rs"]
+mod live_losses;
 #[path = "redis/nemesis.rs"]
 mod nemesis;
 #[path = "redis/room.rs"]
