@@ -17,6 +17,8 @@ mod fence;
 mod follow;
 #[path = "redis/live.rs"]
 mod live;
+#[path = "redis/live_acl.rs"]
+mod live_acl;
 #[path = "redis/live_losses.rs"]
 mod live_losses;
 #[path = "redis/server.rs"]
