@@ -21,6 +21,8 @@ mod leases;
 mod links;
 #[path = "redis/live.rs"]
 mod live;
+#[path = "redis/live_acl.rs"]
+mod live_acl;
 #[path = "redis/live_losses.rs"]
 mod live_losses;
 #[path = "redis/nemesis.rs"]

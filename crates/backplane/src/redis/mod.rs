@@ -23,7 +23,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use protocol::limits;
 
 pub use level::Level;
-pub use live::{LiveOptions, LiveStartError, RedisLive};
+pub use live::{LiveOptions, LiveRole, LiveStartError, RedisLive, live_acl};
 pub use log::RedisLog;
 pub use users::{Role, rules};
 

@@ -65,6 +65,9 @@ impl Link {
         let told = told.map_err(|_| LiveStartError::Url)?;
         // The name of a client library is nobody's business, and not among a broker's commands.
         let settings = told.redis_settings().clone().set_skip_set_lib_name();
+        if settings.db() != 0 {
+            return Err(LiveStartError::Url);
+        }
         let client = Client::open(told.set_redis_settings(settings));
         Ok(Self {
             client: client.map_err(|_| LiveStartError::Url)?,
@@ -177,7 +180,7 @@ impl Link {
         let info = redis::cmd("INFO").query_async::<String>(&mut inner).await;
         run_of(&info.map_err(|error| error.to_string())?)?;
         if self.options.loads {
-            let mut status = redis::cmd("FCALL");
+            let mut status = redis::cmd("FCALL_RO");
             status.arg(format!("{}_status", library::NAME)).arg(0);
             if ask(&mut inner, &status).await == Err(Fault::Unloaded) {
                 load(&mut inner).await.map_err(|fault| fault.to_string())?;

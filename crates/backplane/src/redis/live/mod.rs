@@ -3,6 +3,7 @@
 //! Owns: everything that speaks to the live server. Never does: durability; what is lost here is said again (LOG.md §7).
 //! Talks to: Redis 7.0 or later, or Valkey. Start reading at: [`RedisLive::connect`].
 
+mod acl;
 mod hub;
 mod keys;
 mod library;
@@ -22,6 +23,8 @@ use std::{
 use protocol::{ConversationId, SessionId, UserId};
 use redis::Value;
 use tokio::{sync::oneshot, task::JoinSet};
+
+pub use acl::{LiveRole, live_acl};
 
 use self::{hub::Hub, keys::Keys, link::Link, presence::SharedOwn, revoked::Revoked};
 use super::fault::Fault;
@@ -86,7 +89,7 @@ impl fmt::Debug for LiveOptions {
 /// Live state cannot be used at all.
 #[derive(Debug, thiserror::Error)]
 pub enum LiveStartError {
-    /// Nothing that names a server.
+    /// Nothing that names a server, or another database of one than the first: what is published goes to all.
     #[error("not the URL of a live server")]
     Url,
     /// It is there and says no: a wrong password, a replica.

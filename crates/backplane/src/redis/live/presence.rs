@@ -277,7 +277,7 @@ impl RedisLive {
     /// the server was lost, and its owner has yet to write it again.
     pub(super) async fn read_lists(&self) -> Result<Vec<NodePresence>, LiveError> {
         let expected = self.0.hub.expected();
-        let mut living = redis::cmd("FCALL");
+        let mut living = redis::cmd("FCALL_RO");
         living.arg(super::function("living")).arg(1).arg(&self.keys().nodes);
         living.arg(self.silent_ms());
         let nodes = node_ids(Some(&self.0.link.read(&living).await?))?;
