@@ -8,6 +8,7 @@ pub mod checker;
 pub mod clock;
 pub mod device;
 pub mod driver;
+pub mod faults;
 pub mod frame;
 pub mod history;
 pub mod http;
