@@ -6,6 +6,7 @@
 
 pub mod checker;
 pub mod clock;
+pub mod cluster;
 pub mod device;
 pub mod driver;
 pub mod faults;

@@ -41,7 +41,11 @@ async fn result(fault: Fault, plan: KillPlan) -> KillResult {
 #[track_caller]
 fn finds(result: &KillResult, anomaly: Anomaly) {
     assert!(!result.holds());
-    assert!(result.report.anomalies.contains_key(&anomaly), "{anomaly:?} not in {}", result.report);
+    assert!(
+        result.judged.report.anomalies.contains_key(&anomaly),
+        "{anomaly:?} not in {}",
+        result.judged.report
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -50,18 +54,26 @@ async fn a_server_that_keeps_its_promises_passes() {
     assert!(
         result.holds(),
         "{} unsettled {} behind {}",
-        result.report,
-        result.unsettled,
-        result.behind
+        result.judged.report,
+        result.judged.unsettled,
+        result.judged.behind
     );
-    assert!(result.report.acked > 500 && result.kills.len() == 4, "{}", result.report);
-    assert!(result.losses >= 4 * 24, "every kill cuts every connection: {}", result.losses);
+    assert!(
+        result.judged.report.acked > 500 && result.kills.len() == 4,
+        "{}",
+        result.judged.report
+    );
+    assert!(
+        result.judged.losses >= 4 * 24,
+        "every kill cuts every connection: {}",
+        result.judged.losses
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn untidy_delivery_is_put_right_by_the_client() {
     let result = result(Fault::Untidy, plan()).await;
-    assert!(result.holds(), "{}", result.report);
+    assert!(result.holds(), "{}", result.judged.report);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -73,9 +85,9 @@ async fn dedupe_switched_off_is_found() {
 async fn acks_before_the_sync_are_found() {
     let result = result(Fault::FsyncOff, KillPlan { heal_ms: 4_000, ..plan() }).await;
     assert!(!result.holds());
-    let found = |anomaly| result.report.anomalies.contains_key(&anomaly);
+    let found = |anomaly| result.judged.report.anomalies.contains_key(&anomaly);
     let lost = found(Anomaly::LostWrite) || found(Anomaly::DivergentOffset);
-    assert!(lost, "{}", result.report);
+    assert!(lost, "{}", result.judged.report);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
