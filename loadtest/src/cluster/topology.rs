@@ -97,9 +97,9 @@ impl Topology {
         let mut rows = Vec::new();
         for (name, kind) in self.names() {
             let ours = matches!(kind, Kind::Api | Kind::Broker);
-            let port = ports.next()?;
-            let admin = if ours { Some(ports.next()?) } else { None };
-            let internal = if kind == Kind::Api { Some(ports.next()?) } else { None };
+            let port = ports.take()?;
+            let admin = if ours { Some(ports.take()?) } else { None };
+            let internal = if kind == Kind::Api { Some(ports.take()?) } else { None };
             rows.push(Row { name, kind, port, admin, internal });
         }
         Ok(rows)
@@ -115,7 +115,7 @@ pub struct FreePorts {
 
 impl FreePorts {
     /// One that nobody listens on now, and that was not given before.
-    pub fn next(&mut self) -> anyhow::Result<u16> {
+    pub fn take(&mut self) -> anyhow::Result<u16> {
         let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
         let first = range.ok().and_then(|text| text.split_whitespace().next()?.parse().ok());
         let end = first.unwrap_or(EPHEMERAL).max(PORT_MIN + 1_000);

@@ -151,7 +151,7 @@ impl<'a> Nemesis<'a> {
         // What an earlier try left.
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder)?;
-        let port = FreePorts::default().next()?;
+        let port = FreePorts::default().take()?;
         let text = settings::log(port, &folder)? + &format!("replicaof 127.0.0.1 {primary}\n");
         let file = self.cluster.folder().join("log-replica.conf");
         std::fs::write(&file, text)?;
