@@ -134,19 +134,26 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts everything that does not run yet, and waits until all of it is ready.
+    /// Starts everything that does not run yet, and waits until all of it is ready. Errors: what was started here is ended.
     pub async fn up(options: Options) -> anyhow::Result<Self> {
         let mut cluster = Self::prepare(options).await?;
-        let names: Vec<String> = cluster.rows().iter().map(|row| row.name.clone()).collect();
-        for name in &names {
-            if !cluster.runs(name) {
-                cluster.start(name)?;
+        let mut names: Vec<String> = cluster.rows().iter().map(|row| row.name.clone()).collect();
+        names.retain(|name| !cluster.runs(name));
+        if let Err(error) = cluster.start_all(&names).await {
+            for name in &names {
+                // Not all of them run; the first error is the one to tell.
+                let _ = cluster.kill(name);
             }
-        }
-        for name in &names {
-            cluster.wait_ready(name, READY_TIMEOUT).await?;
+            return Err(error);
         }
         Ok(cluster)
+    }
+
+    async fn start_all(&mut self, names: &[String]) -> anyhow::Result<()> {
+        for name in names {
+            self.start(name)?;
+        }
+        self.wait_all_ready(READY_TIMEOUT).await
     }
 
     /// The folder and the proxies, nothing started yet; a test may start in any order.

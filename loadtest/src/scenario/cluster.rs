@@ -316,3 +316,47 @@ async fn strike_once(
     let acks_ms = start.elapsed().as_millis();
     Ok(Struck { fault, at_ms, acked, hurt_ms, ready_ms, acks_ms })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::checker::Found;
+
+    fn judged(anomalies: &[(Anomaly, u64)]) -> Judged {
+        let found = |count| Found { count, examples: Vec::new() };
+        let anomalies = anomalies.iter().map(|(a, count)| (*a, found(*count))).collect();
+        let report = Report { acked: 5, anomalies, ..Report::default() };
+        Judged { losses: 0, unsettled: 0, behind: 0, errors: BTreeMap::new(), report }
+    }
+
+    fn result(judged: Judged, panics: &[&str]) -> FaultsResult {
+        let fault = Fault::Roll;
+        let one = Struck { fault, at_ms: 0, acked: 0, hurt_ms: 0, ready_ms: 0, acks_ms: 0 };
+        let panics = panics.iter().map(|line| (*line).to_owned()).collect();
+        FaultsResult::new(FaultsPlan::default(), 1.0, vec![one.clone(), one], panics, judged)
+    }
+
+    #[test]
+    fn the_verdict_counts_what_is_wrong_and_a_panic_is() {
+        let good = result(judged(&[]), &[]);
+        assert!(good.holds() && good.verdict == "holds");
+        assert_eq!(good.faults, BTreeMap::from([(Code::F19, 2)]));
+        assert!(!result(judged(&[]), &["broker-1: panicked at x"]).holds());
+        assert!(!result(Judged { behind: 1, ..judged(&[]) }, &[]).holds());
+        let wrong = [
+            (Anomaly::LostWrite, 1),
+            (Anomaly::Phantom, 2),
+            (Anomaly::Duplicate, 4),
+            (Anomaly::SenderReordered, 8),
+            (Anomaly::StaleRead, 16),
+        ];
+        let bad = result(judged(&wrong), &[]);
+        assert!(!bad.holds() && bad.verdict.starts_with("fails: 3 lost"), "{}", bad.verdict);
+        assert_eq!((bad.lost, bad.doubled, bad.reordered, bad.other), (3, 4, 8, 16));
+        let json = serde_json::to_value(&bad).unwrap();
+        assert_eq!((&json["faults"]["F19"], &json["seed"]), (&2.into(), &1.into()));
+        assert_eq!(json["struck"][0]["fault"], "roll");
+    }
+}

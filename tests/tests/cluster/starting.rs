@@ -107,3 +107,17 @@ async fn a_process_that_does_not_get_ready_says_why() {
     let error = get(port, "/api/me").await.unwrap_err().to_string();
     assert!(error.contains("502"), "nobody behind it: {error}");
 }
+
+#[tokio::test]
+async fn a_start_that_fails_leaves_nothing_running() {
+    let mut options = foreign();
+    options.programs.nginx = "/there/is/no/such/program".into();
+    // Detached, as from the command line: nobody's end would end them.
+    let folder = std::env::temp_dir().join(format!("webchat-half-{}", std::process::id()));
+    (options.detached, options.folder) = (true, Some(folder.clone()));
+    let error = format!("{:#}", Cluster::up(options).await.unwrap_err());
+    assert!(error.contains("/there/is/no/such/program"), "{error}");
+    let status = Cluster::attach(&folder).unwrap().status().await;
+    assert!(status.iter().all(|s| s.pid.is_none()), "{status:?}");
+    std::fs::remove_dir_all(folder).unwrap();
+}
