@@ -5,6 +5,7 @@
 
 pub mod probe;
 pub mod process;
+pub mod programs;
 pub mod settings;
 pub mod starter;
 pub mod topology;

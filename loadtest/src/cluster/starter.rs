@@ -3,10 +3,11 @@
 //! Owns: a folder (settings, logs, data, the state file), the processes it started, proxies between them if asked for.
 //! Never does: touch a process that is not in its state file. Talks to: the programs. Start reading at: [`Cluster::up`].
 
+mod command;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    process::Command,
     time::{Duration, Instant},
 };
 
@@ -16,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     probe,
     process::{Identity, Process, Signal},
-    settings::{self, Nginx, Surroundings},
-    topology::{Kind, Row, Topology, local},
+    programs::Programs,
+    topology::{Kind, Row, Topology},
 };
 use crate::{faults::proxy::FaultProxy, server};
 
@@ -31,43 +32,6 @@ const END_TIMEOUT: Duration = Duration::from_secs(30);
 const TAIL_LINES: usize = 15;
 /// The state file in the cluster's folder.
 const STATE: &str = "cluster.json";
-
-/// The programs.
-#[derive(Debug, Clone)]
-pub struct Programs {
-    /// `webchat-broker`.
-    pub broker: PathBuf,
-    /// `webchat-api`.
-    pub api: PathBuf,
-    /// `redis-server` or `valkey-server`.
-    pub redis: PathBuf,
-    /// `nginx`.
-    pub nginx: PathBuf,
-}
-
-impl Default for Programs {
-    fn default() -> Self {
-        Self {
-            broker: server::binary_of("webchat-broker", "WEBCHAT_BROKER_BIN"),
-            api: server::binary_of("webchat-api", "WEBCHAT_API_BIN"),
-            redis: installed(&["redis-server", "valkey-server"], "WEBCHAT_REDIS_SERVER"),
-            nginx: installed(&["nginx"], "WEBCHAT_NGINX"),
-        }
-    }
-}
-
-/// A program of the system: named by the environment, or on the path, or where only root looks.
-fn installed(names: &[&str], variable: &str) -> PathBuf {
-    if let Some(named) = std::env::var_os(variable) {
-        return named.into();
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders: Vec<PathBuf> = std::env::split_paths(&path)
-        .chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from))
-        .collect();
-    let find = |name: &&str| folders.iter().map(|f| f.join(name)).find(|p| p.is_file());
-    names.iter().find_map(find).unwrap_or_else(|| names[0].into())
-}
 
 /// How to start a cluster.
 #[derive(Debug, Clone, Default)]
@@ -205,28 +169,6 @@ impl Cluster {
         Self { options, folder, temporary, state, processes, links: Vec::new() }
     }
 
-    async fn lay_links(&mut self) -> anyhow::Result<()> {
-        if !self.options.proxied {
-            return Ok(());
-        }
-        let ours = |row: &&Row| matches!(row.kind, Kind::Api | Kind::Broker);
-        let mut links = Vec::new();
-        for from in self.rows().iter().filter(ours) {
-            let asks = |to: &&Row| to.kind == Kind::Api && from.kind == Kind::Broker;
-            let servers = self
-                .rows()
-                .iter()
-                .filter(|to| matches!(to.kind, Kind::Log | Kind::Live) || asks(to));
-            for to in servers {
-                let seed = self.options.seed.wrapping_add(links.len() as u64);
-                let proxy = FaultProxy::start(local(to.internal.unwrap_or(to.port)), seed).await?;
-                links.push(Link { from: from.name.clone(), to: to.name.clone(), proxy });
-            }
-        }
-        self.links = links;
-        Ok(())
-    }
-
     fn write_secret(&self) -> anyhow::Result<()> {
         use std::{io::Write, os::unix::fs::OpenOptionsExt};
         let path = self.secret();
@@ -335,61 +277,6 @@ impl Cluster {
         let process = Process::start(command, &log, self.options.detached)?;
         self.processes.insert(name.to_owned(), process);
         self.save()
-    }
-
-    fn port_to(&self, from: &Row, to: &Row) -> u16 {
-        let direct = to.internal.filter(|_| from.kind == Kind::Broker).unwrap_or(to.port);
-        self.link(&from.name, &to.name).map_or(direct, |proxy| proxy.address.port())
-    }
-
-    fn command(&self, row: &Row) -> anyhow::Result<Command> {
-        let data = self.data(&row.name);
-        std::fs::create_dir_all(&data)?;
-        let ports = |kind| self.of_kind(kind).iter().map(|row| row.port).collect::<Vec<_>>();
-        let programs = &self.options.programs;
-        let file = self.folder.join(format!("{}.conf", row.name));
-        let mut command;
-        match row.kind {
-            Kind::Log | Kind::Live => {
-                let text = if row.kind == Kind::Log { settings::log } else { settings::live };
-                std::fs::write(&file, text(row.port, &data)?)?;
-                command = Command::new(&programs.redis);
-                command.arg(file);
-            }
-            Kind::Nginx => {
-                let shutdown = match self.options.nginx_shutdown {
-                    Duration::ZERO => Duration::from_secs(5),
-                    set => set,
-                };
-                let (brokers, apis) = (ports(Kind::Broker), ports(Kind::Api));
-                let nginx = Nginx { folder: &data, port: row.port, brokers, apis, shutdown };
-                std::fs::write(&file, nginx.text()?)?;
-                command = Command::new(&programs.nginx);
-                // Its first words go to a file of its own: the compiled-in one belongs to root.
-                command.arg("-e").arg("stderr").arg("-p").arg(&data).arg("-c").arg(file);
-            }
-            Kind::Api | Kind::Broker => {
-                let to = |kind| {
-                    let rows = self.of_kind(kind);
-                    rows.iter().map(|to| self.port_to(row, to)).collect::<Vec<_>>()
-                };
-                let first = |kind| to(kind).first().copied().context("no such server");
-                let mut public = ports(Kind::Nginx);
-                public.extend(ports(Kind::Api));
-                let around = Surroundings {
-                    log: first(Kind::Log)?,
-                    live: first(Kind::Live)?,
-                    archives: to(Kind::Api),
-                    public,
-                    secret: &self.secret(),
-                    folder: &data,
-                };
-                let api = row.kind == Kind::Api;
-                command = Command::new(if api { &programs.api } else { &programs.broker });
-                command.args(settings::arguments(row, &around)?).args(&self.state.arguments);
-            }
-        }
-        Ok(command)
     }
 
     /// Waits until it answers. Errors: it ended, or did not get ready; with the end of its output.

@@ -2,7 +2,10 @@
 
 use std::sync::atomic::AtomicU64;
 
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::{Instant, timeout},
+};
 
 use super::*;
 
