@@ -4,11 +4,12 @@
 //! Talks to: the settings file. Start reading at: [`Settings::resolve`].
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr},
     path::PathBuf,
 };
 
 use clap::{Args, Parser, Subcommand};
+use process::settings;
 use protocol::Network;
 use serde::{Deserialize, Serialize};
 
@@ -101,7 +102,6 @@ pub(crate) struct Options {
 
 /// Everything resolved. The same names as in the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
 pub(crate) struct Settings {
     pub(crate) port: u16,
     pub(crate) admin_port: u16,
@@ -117,7 +117,6 @@ pub(crate) struct Settings {
 
 /// `[limits]`
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
 pub(crate) struct Limits {
     /// Addresses or blocks without rate limits and limits per address: for load tests only.
     pub(crate) trusted_sources: Vec<Network>,
@@ -142,15 +141,7 @@ impl Default for Settings {
 impl Settings {
     /// Defaults, then the file, then environment and options. Errors: all of them at once, each with what to do.
     pub(crate) fn resolve(options: &Options) -> anyhow::Result<Self> {
-        let mut settings = match &options.config {
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|error| anyhow::anyhow!("cannot read {}: {error}", path.display()))?;
-                toml::from_str(&text)
-                    .map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?
-            }
-            None => Self::default(),
-        };
+        let mut settings: Self = settings::read(options.config.as_deref())?;
         settings.port = options.port.unwrap_or(settings.port);
         settings.admin_port = options.admin_port.unwrap_or(settings.admin_port);
         settings.data = options.data.clone().unwrap_or(settings.data);
@@ -165,39 +156,15 @@ impl Settings {
         }
         if !options.trusted_proxies.is_empty() {
             settings.trusted_proxies.clone_from(&options.trusted_proxies);
-        } else if settings.behind_proxy && settings.trusted_proxies.is_empty() {
-            settings.trusted_proxies = vec![
-                IpAddr::V4(Ipv4Addr::LOCALHOST).into(),
-                IpAddr::V6(Ipv6Addr::LOCALHOST).into(),
-            ];
         }
+        settings::default_proxies(settings.behind_proxy, &mut settings.trusted_proxies);
         let problems = settings.problems();
         anyhow::ensure!(problems.is_empty(), "{}", problems.join("\n"));
         Ok(settings)
     }
 
     fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        if !self.listen.is_loopback() && !self.behind_proxy {
-            problems.push(format!(
-                "listen = {}: other machines would log in over plain http. Put something that speaks https in front \
-                 and add --behind-proxy, or leave --listen away.",
-                self.listen
-            ));
-        }
-        if self.behind_proxy && self.origins.is_empty() {
-            problems.push(
-                "behind_proxy needs the address that browsers use: --origin https://chat.example.org".to_owned(),
-            );
-        }
-        for origin in &self.origins {
-            let rest = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
-            if !rest.is_some_and(|host| !host.is_empty() && !host.contains('/')) {
-                problems.push(format!(
-                    "origin {origin:?}: give scheme and host only, such as https://chat.example.org"
-                ));
-            }
-        }
+        let mut problems = settings::front_problems(self.listen, self.behind_proxy, &self.origins);
         if self.shards > 256 {
             problems.push(format!("shards = {}: at most 256", self.shards));
         }
@@ -245,7 +212,7 @@ mod tests {
     #[test]
     fn the_printed_settings_are_a_settings_file_and_unknown_keys_are_errors() {
         let printed = toml::to_string(&Settings::default()).unwrap();
-        assert_eq!(toml::from_str::<Settings>(&printed).unwrap(), Settings::default());
-        assert!(toml::from_str::<Settings>("prot = 1").is_err());
+        assert_eq!(settings::parse::<Settings>(&printed).unwrap(), Settings::default());
+        assert!(settings::parse::<Settings>("prot = 1").is_err());
     }
 }

@@ -13,7 +13,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use config::{Cli, Command, Settings};
-use tracing_subscriber::EnvFilter;
 
 /// Sockets come and go in waves: glibc's heap keeps the holes of each (docs/adr/0008-allocator.md).
 #[cfg(not(target_env = "msvc"))]
@@ -37,8 +36,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         print!("{}", toml::to_string(&settings)?);
         return Ok(());
     }
-    let filter = EnvFilter::try_from_env("WEBCHAT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    process::start_logging();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match &cli.command {

@@ -16,21 +16,17 @@ use anyhow::Context;
 use api::{Api, ApiConfig};
 use broker::{BrokerConfig, FallbackService, Node, admin};
 use http_body_util::BodyExt;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
-    task::JoinSet,
-};
+use process::{end::End, listen::sockets_max};
+use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::{config::Settings, demo, parts::Parts};
 
 /// Between two looks at store and log for `/readyz`.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Open files that are no sockets of clients: log, store, listeners, and room to spare.
-const FILES_RESERVED: u64 = 256;
 
 /// Serves until SIGTERM or Ctrl-C, then drains. A second signal ends it at once.
 pub(crate) async fn serve(settings: Settings, with_demo: bool) -> anyhow::Result<()> {
+    let end = End::listen("webchat")?;
     let (listener, address) =
         bind(SocketAddr::new(settings.listen, settings.port), "--port").await?;
     let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, settings.admin_port));
@@ -67,7 +63,7 @@ pub(crate) async fn serve(settings: Settings, with_demo: bool) -> anyhow::Result
         archive: Arc::clone(&parts.archive),
         verifier: parts.keyring.verifier(),
     };
-    let running = broker::run(node, seams, listener, Some(fallback(&api)), ended()?);
+    let running = broker::run(node, seams, listener, Some(fallback(&api)), end.asked());
     announce(&settings, address, admin_address);
     running.await?;
     tasks.shutdown().await;
@@ -118,7 +114,7 @@ fn fallback(api: &Arc<Api>) -> FallbackService {
 fn extras(api: &Arc<Api>, ready: Arc<AtomicBool>) -> admin::Extras {
     let metrics = Arc::clone(api);
     // Relaxed: a flag that stands alone.
-    let check = move || broker::Check { name: "store", good: ready.load(Ordering::Relaxed) };
+    let check = move || broker::Check::needed("store", ready.load(Ordering::Relaxed));
     admin::Extras {
         metrics: Arc::new(move || metrics.metrics()),
         checks: Arc::new(move || vec![check()]),
@@ -133,36 +129,6 @@ async fn watch(api: Arc<Api>, ready: Arc<AtomicBool>) {
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
-}
-
-/// Returns at the first signal; the second one ends the process.
-fn ended() -> anyhow::Result<impl Future<Output = ()>> {
-    let mut signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
-        either(&mut signals).await;
-        eprintln!("webchat: stopping; once more to stop at once (nothing is lost by it)");
-        tokio::spawn(async move {
-            either(&mut signals).await;
-            std::process::exit(130);
-        });
-    })
-}
-
-async fn either((terminate, interrupt): &mut (Signal, Signal)) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-}
-
-/// Raises the limit of open files as far as the system lets us, and says how many clients fit.
-fn sockets_max() -> usize {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    // Refused: the old limit stays, and is what is read below.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    usize::try_from(files.saturating_sub(FILES_RESERVED)).unwrap_or(usize::MAX)
 }
 
 fn announce(settings: &Settings, address: SocketAddr, admin: SocketAddr) {

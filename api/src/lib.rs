@@ -11,10 +11,12 @@ pub mod clock;
 pub mod config;
 pub mod history;
 pub mod http;
+pub mod internal_port;
 pub mod metrics;
 pub mod persister;
 pub mod projection;
 pub mod rate_limit;
+pub mod serve;
 mod start;
 pub mod store;
 

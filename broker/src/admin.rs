@@ -78,12 +78,17 @@ pub fn handle<B>(node: &Node, extras: &Extras, request: &Request<B>) -> Response
 }
 
 fn ready(checks: &[Check], verbose: bool) -> Response<Full<Bytes>> {
-    let good = checks.iter().all(|check| check.good);
+    let good = checks.iter().all(|check| check.good || !check.needed);
     let status = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut text = String::new();
     if verbose {
-        for Check { name, good } in checks {
-            let _ = writeln!(text, "[{}] {name}", if *good { '+' } else { '-' });
+        for Check { name, good, needed } in checks {
+            let mark = match (good, needed) {
+                (true, _) => '+',
+                (false, true) => '-',
+                (false, false) => '~',
+            };
+            let _ = writeln!(text, "[{mark}] {name}");
         }
     }
     text.push_str(if good { "ok\n" } else { "not ready\n" });
@@ -157,7 +162,7 @@ mod tests {
     use crate::config::BrokerConfig;
 
     async fn ask(node: &Node, request: Request<()>) -> (u16, String) {
-        let checks = || vec![Check { name: "store", good: true }];
+        let checks = || vec![Check::needed("store", true), Check::wanted("archive", false)];
         let extras =
             Extras { metrics: Arc::new(|| "api_up 1\n".to_owned()), checks: Arc::new(checks) };
         let response = handle(node, &extras, &request);
@@ -179,7 +184,7 @@ mod tests {
         let (status, text) = ask(&node, request("GET", "/readyz?verbose")).await;
         assert_eq!(
             (status, text.as_str()),
-            (200, "[+] accepting\n[+] log\n[+] shards\n[+] store\nok\n")
+            (200, "[+] accepting\n[+] log\n[+] shards\n[+] store\n[~] archive\nok\n")
         );
         let (_, page) = ask(&node, request("GET", "/metrics")).await;
         assert!(

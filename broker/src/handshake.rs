@@ -89,6 +89,24 @@ fn has_token(headers: &HeaderMap, name: &header::HeaderName, wanted: &str) -> bo
     values.flat_map(|value| value.split(',')).any(|part| part.trim().eq_ignore_ascii_case(wanted))
 }
 
+/// The token that an upgrade shows, and its kind. A bearer token is not made good by a cookie beside it.
+fn token_of(headers: &HeaderMap, secure: bool) -> Option<(&str, Audience)> {
+    let authorization = text(headers, &header::AUTHORIZATION);
+    if let Some(token) = authorization.and_then(|value| value.strip_prefix("Bearer ")) {
+        return Some((token, Audience::Socket));
+    }
+    let mut cookies =
+        headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let token = cookies.find_map(|value| cookie::find(value, cookie::access(secure)))?;
+    Some((token, Audience::Access))
+}
+
+/// Whether a refused token may be good with newer keys than this node has.
+pub fn lacks_key<B>(request: &Request<B>, rules: &Rules) -> bool {
+    let token = token_of(request.headers(), rules.secure);
+    token.is_some_and(|(token, _)| rules.verifier.lacks_key_of(token))
+}
+
 /// Checks in the order of PROTOCOL.md §2: form, sub-protocol, token, origin.
 pub fn check<B>(
     request: &Request<B>,
@@ -106,25 +124,11 @@ pub fn check<B>(
     if !well_formed {
         return Err(Refusal::BadRequest);
     }
-    let bearer =
-        text(headers, &header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
-    let claims = match bearer {
-        Some(token) => rules.verifier.verify(token, Audience::Socket, now_seconds),
-        None => {
-            let cookies =
-                headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-            let name = cookie::access(rules.secure);
-            let token = cookies
-                .into_iter()
-                .find_map(|value| cookie::find(value, name))
-                .ok_or(Refusal::Auth)?;
-            rules.verifier.verify(token, Audience::Access, now_seconds)
-        }
-    }
-    .map_err(|_| Refusal::Auth)?;
+    let (token, audience) = token_of(headers, rules.secure).ok_or(Refusal::Auth)?;
+    let claims = rules.verifier.verify(token, audience, now_seconds).map_err(|_| Refusal::Auth)?;
     // A cookie comes along whoever opened the socket: only our own pages may use it.
     let origin = text(headers, &header::ORIGIN);
-    if bearer.is_none()
+    if audience == Audience::Access
         && !origin.is_some_and(|origin| rules.origins.iter().any(|own| own == origin))
     {
         return Err(Refusal::Origin);

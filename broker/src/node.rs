@@ -3,6 +3,7 @@
 //! Owns: [`Node`]. Never does: IO. Talks to: nobody. Start reading at: [`Node::checks`].
 
 use std::{
+    borrow::Cow,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -39,9 +40,23 @@ pub enum State {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
     /// What was looked at.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Whether it is good.
     pub good: bool,
+    /// Whether the node serves only with it. What all nodes miss together must not send everybody away.
+    pub needed: bool,
+}
+
+impl Check {
+    /// Something that the node cannot do without.
+    pub fn needed(name: impl Into<Cow<'static, str>>, good: bool) -> Self {
+        Self { name: name.into(), good, needed: true }
+    }
+
+    /// Something without which it does less.
+    pub fn wanted(name: impl Into<Cow<'static, str>>, good: bool) -> Self {
+        Self { name: name.into(), good, needed: false }
+    }
 }
 
 /// Shared by everything that belongs to one broker. Made by the composer, so that its admin port can look at it.
@@ -145,9 +160,9 @@ impl Node {
     /// What readiness depends on. All good = ready.
     pub fn checks(&self) -> Vec<Check> {
         vec![
-            Check { name: "accepting", good: self.state() == State::Ready },
-            Check { name: "log", good: self.appends_are_good() },
-            Check { name: "shards", good: self.is_live() },
+            Check::needed("accepting", self.state() == State::Ready),
+            Check::needed("log", self.appends_are_good()),
+            Check::needed("shards", self.is_live()),
         ]
     }
 }

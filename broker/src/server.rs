@@ -50,6 +50,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Time for the question whether a session is revoked.
 const REVOKED_WITHIN: Duration = Duration::from_secs(2);
 
+/// Time for newer keys, when a token names one that is not known here.
+const KEYS_WITHIN: Duration = Duration::from_secs(2);
+
 /// Any error of a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// A response's body.
@@ -197,7 +200,12 @@ impl Server {
         ip: IpAddr,
     ) -> Result<Response<Body>, Refusal> {
         let now = self.node.now();
-        let checked = handshake::check(request, &self.rules, now.wall_ms / 1_000);
+        let mut checked = handshake::check(request, &self.rules, now.wall_ms / 1_000);
+        if matches!(checked, Err(Refusal::Auth)) && handshake::lacks_key(request, &self.rules) {
+            // Signed by a key that was made after this node last asked for them. No answer: it stays refused.
+            let _ = timeout(KEYS_WITHIN, self.rules.verifier.refresh()).await;
+            checked = handshake::check(request, &self.rules, now.wall_ms / 1_000);
+        }
         if let Err(Refusal::BadRequest) = checked {
             return Err(Refusal::BadRequest);
         }

@@ -28,7 +28,7 @@ async fn instance(State(state): State<HttpState>) -> Result<Json<Instance>, Prob
 #[utoipa::path(get, path = "/.well-known/jwks.json", tag = "instance",
     responses((status = 200, body = serde_json::Value)))]
 async fn jwks(State(state): State<HttpState>) -> Response {
-    let mut response = state.app.verifier().jwks().to_owned().into_response();
+    let mut response = state.app.verifier().jwks().to_string().into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));

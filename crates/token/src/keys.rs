@@ -1,19 +1,26 @@
 //! The key folder: Ed25519 keys as PEM files; the newest name signs, all are published.
 //!
-//! Owns: loading, creating, signing, verifying, JWKS. Never does: a clock. Talks to: the file system once, at load.
-//! Start reading at: [`Verifier::verify`].
+//! Owns: loading, creating, signing, rotation. Never does: a clock. Talks to: the file system, when it is told to look.
+//! Start reading at: [`Keyring::reload`].
 
-use std::{fmt, io, path::Path, sync::Arc};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use serde::{Deserialize, Serialize};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 
-use crate::claims::{Audience, Claims, ISSUER, LEEWAY_SECONDS};
+use crate::{
+    claims::Claims,
+    verifier::{Jwk, Verifier},
+};
 
 /// The key folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -29,102 +36,22 @@ pub enum KeyError {
     Jwks,
 }
 
-/// The token is not good. One word on purpose: which check failed is nobody's business.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("token refused")]
-pub struct TokenRefused;
-
-/// One published key (RFC 8037).
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Jwk {
-    kty: String,
-    crv: String,
+/// The key that signs now.
+struct Signing {
     kid: String,
-    x: String,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Jwks {
-    keys: Vec<Jwk>,
-}
-
-/// Verifies tokens with public keys. Cheap to clone.
-#[derive(Clone)]
-pub struct Verifier {
-    keys: Arc<[(String, DecodingKey)]>,
-    jwks: Arc<str>,
-}
-
-impl fmt::Debug for Verifier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verifier").field("keys", &self.keys.len()).finish()
-    }
-}
-
-impl Verifier {
-    fn new(published: &[Jwk]) -> Result<Self, KeyError> {
-        let keys = published
-            .iter()
-            .map(|jwk| {
-                let good = jwk.kty == "OKP" && jwk.crv == "Ed25519";
-                let key = DecodingKey::from_ed_components(&jwk.x).map_err(|_| KeyError::Jwks)?;
-                if good { Ok((jwk.kid.clone(), key)) } else { Err(KeyError::Jwks) }
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let jwks = serde_json::to_string(&Jwks { keys: published.to_vec() })
-            .map_err(|_| KeyError::Jwks)?;
-        Ok(Self { keys: keys.into(), jwks: jwks.into() })
-    }
-
-    /// A verifier from a JWKS document.
-    pub fn from_jwks(document: &str) -> Result<Self, KeyError> {
-        let jwks: Jwks = serde_json::from_str(document).map_err(|_| KeyError::Jwks)?;
-        Self::new(&jwks.keys)
-    }
-
-    /// The JWKS document.
-    pub fn jwks(&self) -> &str {
-        &self.jwks
-    }
-
-    /// Verifies one token: EdDSA only, a known `kid`, every claim present and right, the clock of the caller.
-    /// Errors: [`TokenRefused`], whatever the reason.
-    pub fn verify(
-        &self,
-        token: &str,
-        audience: Audience,
-        now_seconds: u64,
-    ) -> Result<Claims, TokenRefused> {
-        let header = jsonwebtoken::decode_header(token).map_err(|_| TokenRefused)?;
-        let kid = header.kid.as_deref().ok_or(TokenRefused)?;
-        let (_, key) = self.keys.iter().find(|(known, _)| known == kid).ok_or(TokenRefused)?;
-        let mut validation = Validation::new(Algorithm::EdDSA);
-        // The library reads the system clock; times are checked below against the caller's.
-        validation.validate_exp = false;
-        validation.validate_nbf = false;
-        validation.validate_aud = false;
-        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        validation.set_issuer(&[ISSUER]);
-        let claims = jsonwebtoken::decode::<Claims>(token, key, &validation)
-            .map_err(|_| TokenRefused)?
-            .claims;
-        let right_kind = claims.aud == audience && claims.typ == audience && claims.iss == ISSUER;
-        let begun = claims.iat <= now_seconds + LEEWAY_SECONDS;
-        let not_over = now_seconds < claims.exp.saturating_add(LEEWAY_SECONDS);
-        if right_kind && begun && not_over { Ok(claims) } else { Err(TokenRefused) }
-    }
+    key: EncodingKey,
 }
 
 /// Signs with the newest key of a folder.
 pub struct Keyring {
-    kid: String,
-    signing: EncodingKey,
+    folder: PathBuf,
+    signing: ArcSwap<Signing>,
     verifier: Verifier,
 }
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keyring").field("kid", &self.kid).finish_non_exhaustive()
+        f.debug_struct("Keyring").field("kid", &self.signing.load().kid).finish_non_exhaustive()
     }
 }
 
@@ -133,39 +60,72 @@ impl Keyring {
     pub fn open(folder: &Path) -> Result<Self, KeyError> {
         std::fs::create_dir_all(folder)?;
         restrict(folder, 0o700)?;
-        let mut names = pem_names(folder)?;
-        if names.is_empty() {
+        if pem_names(folder)?.is_empty() {
             create_key(folder, "0001")?;
-            names = pem_names(folder)?;
         }
-        let mut published = Vec::new();
-        let mut newest = None;
-        for name in &names {
-            let der = read_pem(&folder.join(name))?;
-            let pair =
-                Ed25519KeyPair::from_pkcs8(&der).map_err(|_| KeyError::Malformed(name.clone()))?;
-            let kid = name.trim_end_matches(".pem").to_owned();
-            let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
-            published.push(Jwk { kty: "OKP".into(), crv: "Ed25519".into(), kid: kid.clone(), x });
-            newest = Some((kid, EncodingKey::from_ed_der(&der)));
-        }
-        let (kid, signing) = newest.ok_or_else(|| KeyError::Malformed("none".into()))?;
-        Ok(Self { kid, signing, verifier: Verifier::new(&published)? })
+        let (published, mut keys) = load(folder)?;
+        let newest = keys.pop().ok_or_else(|| KeyError::Malformed("none".into()))?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            signing: ArcSwap::from_pointee(newest),
+            verifier: Verifier::of(&published)?,
+        })
     }
 
-    /// The public half.
+    /// Looks at the folder again. A new key is published by one look and signs from the next one on: whoever fetches the
+    /// public keys more often than looks are taken knows a key before its first token. Returns whether anything changed.
+    /// Errors: the folder cannot be read or holds no good key; what was there goes on.
+    pub fn reload(&self) -> Result<bool, KeyError> {
+        let (published, keys) = load(&self.folder)?;
+        let known = |key: &&Signing| self.verifier.knows(&key.kid);
+        let newest = keys.iter().rev().find(known).or(keys.last());
+        let Some(newest) = newest.map(|key| key.kid.clone()) else {
+            return Err(KeyError::Malformed("none".into()));
+        };
+        let mut changed = self.verifier.replace(&Verifier::of(&published)?);
+        if newest != self.signing.load().kid
+            && let Some(key) = keys.into_iter().find(|key| key.kid == newest)
+        {
+            self.signing.store(Arc::new(key));
+            changed = true;
+        }
+        Ok(changed)
+    }
+
+    /// Name of the key that signs now.
+    pub fn kid(&self) -> String {
+        self.signing.load().kid.clone()
+    }
+
+    /// The public half. Follows every later [`Keyring::reload`].
     pub fn verifier(&self) -> Verifier {
         self.verifier.clone()
     }
 
     /// Signs claims.
     pub fn sign(&self, claims: &Claims) -> String {
+        let signing = self.signing.load();
         let mut header = Header::new(Algorithm::EdDSA);
-        header.kid = Some(self.kid.clone());
-        jsonwebtoken::encode(&header, claims, &self.signing).expect(
+        header.kid = Some(signing.kid.clone());
+        jsonwebtoken::encode(&header, claims, &signing.key).expect(
             "invariant: the key was parsed as ed25519 and the claims are plain strings and numbers",
         )
     }
+}
+
+/// Public halves and signing keys, in the order of their names.
+fn load(folder: &Path) -> Result<(Vec<Jwk>, Vec<Signing>), KeyError> {
+    let (mut published, mut keys) = (Vec::new(), Vec::new());
+    for name in pem_names(folder)? {
+        let der = read_pem(&folder.join(&name))?;
+        let pair =
+            Ed25519KeyPair::from_pkcs8(&der).map_err(|_| KeyError::Malformed(name.clone()))?;
+        let kid = name.trim_end_matches(".pem").to_owned();
+        let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
+        published.push(Jwk { kty: "OKP".into(), crv: "Ed25519".into(), kid: kid.clone(), x });
+        keys.push(Signing { kid, key: EncodingKey::from_ed_der(&der) });
+    }
+    Ok((published, keys))
 }
 
 /// Creates a key file. Its name decides whether it signs: the last in byte order does.

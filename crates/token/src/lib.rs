@@ -6,6 +6,8 @@
 pub mod claims;
 pub mod cookie;
 pub mod keys;
+mod verifier;
 
 pub use claims::{Audience, Claims};
-pub use keys::{KeyError, Keyring, TokenRefused, Verifier};
+pub use keys::{KeyError, Keyring};
+pub use verifier::{Refresh, TokenRefused, Verifier};

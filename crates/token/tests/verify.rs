@@ -61,7 +61,7 @@ fn every_forgery_is_refused() {
     assert_ne!(text_expiry, payload);
     let tampered = URL_SAFE_NO_PAD.encode(payload.replace("0007", "0008"));
     let hmac_with_public_key = {
-        let jwks: serde_json::Value = serde_json::from_str(verifier.jwks()).unwrap();
+        let jwks: serde_json::Value = serde_json::from_str(&verifier.jwks()).unwrap();
         let public = URL_SAFE_NO_PAD.decode(jwks["keys"][0]["x"].as_str().unwrap()).unwrap();
         let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256);
         header.kid = Some("0001".into());
@@ -98,12 +98,60 @@ fn a_new_key_signs_and_tokens_of_the_old_one_stay_good() {
     keys::create_key(&folder.0, "0002").unwrap();
     let rotated = Keyring::open(&folder.0).unwrap();
     let new = rotated.sign(&good());
-    let remote = Verifier::from_jwks(rotated.verifier().jwks()).unwrap();
+    let remote = Verifier::from_jwks(&rotated.verifier().jwks()).unwrap();
     for token in [&old, &new] {
         assert!(remote.verify(token, Audience::Access, NOW).is_ok());
     }
     let kid = jsonwebtoken::decode_header(&new).unwrap().kid;
     assert_eq!(kid.as_deref(), Some("0002"));
+}
+
+/// Whoever fetches the public keys between two looks of the api never meets a token whose key it does not know.
+#[test]
+fn a_new_file_is_published_by_one_look_and_signs_from_the_next_on() {
+    let folder = Folder::new("looks");
+    let keyring = Keyring::open(&folder.0).unwrap();
+    let (broker, api) =
+        (Verifier::from_jwks(&keyring.verifier().jwks()).unwrap(), keyring.verifier());
+    let kid = |keyring: &Keyring| {
+        jsonwebtoken::decode_header(keyring.sign(&good())).unwrap().kid.unwrap()
+    };
+    assert!(!keyring.reload().unwrap(), "nothing is new");
+    keys::create_key(&folder.0, "0002").unwrap();
+    assert!(keyring.reload().unwrap());
+    assert_eq!((kid(&keyring).as_str(), api.knows("0002")), ("0001", true));
+    assert!(broker.replace(&Verifier::from_jwks(&api.jwks()).unwrap()));
+    assert!(keyring.reload().unwrap());
+    assert_eq!(kid(&keyring), "0002");
+    assert!(broker.verify(&keyring.sign(&good()), Audience::Access, NOW).is_ok());
+    // A damaged or a missing file changes nothing that works.
+    std::fs::write(folder.0.join("0003.pem"), "no key").unwrap();
+    assert!(keyring.reload().is_err());
+    assert_eq!((kid(&keyring).as_str(), api.knows("0002")), ("0002", true));
+    std::fs::remove_file(folder.0.join("0003.pem")).unwrap();
+    // The old one is taken away: its tokens end, the new one goes on.
+    let old = Keyring::open(&folder.0).unwrap();
+    std::fs::remove_file(folder.0.join("0001.pem")).unwrap();
+    assert!(keyring.reload().unwrap() && !api.knows("0001") && old.verifier().knows("0001"));
+}
+
+#[tokio::test]
+async fn a_token_of_an_unknown_key_is_told_from_a_bad_one_and_newer_keys_reach_every_clone() {
+    let folder = Folder::new("unknown");
+    let old = Keyring::open(&folder.0).unwrap().verifier();
+    keys::create_key(&folder.0, "0002").unwrap();
+    let new = Keyring::open(&folder.0).unwrap();
+    let (target, newer) = (old.clone(), new.verifier());
+    let verifier = old.clone().with_refresh(std::sync::Arc::new(move || {
+        target.replace(&newer);
+        Box::pin(std::future::ready(()))
+    }));
+    let token = new.sign(&good());
+    assert_eq!(verifier.verify(&token, Audience::Access, NOW), Err(TokenRefused));
+    assert!(verifier.lacks_key_of(&token));
+    assert!(!verifier.lacks_key_of("a.b.c") && !verifier.lacks_key_of(""));
+    verifier.refresh().await;
+    assert!(old.verify(&token, Audience::Access, NOW).is_ok(), "clones share the keys");
 }
 
 #[test]

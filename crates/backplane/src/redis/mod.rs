@@ -10,6 +10,7 @@ mod fault;
 mod follower;
 mod level;
 mod library;
+mod live;
 mod log;
 mod packed;
 mod resp;
@@ -20,6 +21,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use protocol::limits;
 
 pub use level::Level;
+pub use live::{LiveOptions, LiveStartError, RedisLive};
 pub use log::RedisLog;
 
 use crate::Archive;
