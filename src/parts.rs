@@ -52,7 +52,7 @@ impl Parts {
         let log = Arc::new(log.with_context(folder)?);
         let keyring = Arc::new(Keyring::open(&data.join("keys"))?);
         let (clock, metrics) = (Clock::default(), Metrics::default());
-        let seams = persister::Seams { log: log.clone(), store: ingest };
+        let seams = persister::Seams { log: log.clone(), store: ingest, node: rand::random() };
         let persister = Persister::start(&seams, &clock, &metrics);
         persister.caught_up().await?;
         let time = clock.clone();

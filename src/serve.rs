@@ -95,6 +95,7 @@ fn start_api(parts: &Parts, settings: &Settings, origins: &[String]) -> anyhow::
         keyring: Arc::clone(&parts.keyring),
         metrics: parts.metrics.clone(),
         nudge: parts.persister.nudge(),
+        standings: parts.persister.standings(),
     };
     Ok(Api::start(config, seams)?)
 }

@@ -12,6 +12,7 @@ pub mod config;
 pub mod history;
 pub mod http;
 pub mod internal_port;
+mod kept;
 pub mod metrics;
 pub mod persister;
 pub mod projection;

@@ -6,7 +6,7 @@
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
-use backplane::{Archive, Live, Log};
+use backplane::{Archive, Live, Log, standing::Standing};
 use hyper::{Request, Response};
 use protocol::limits::APPEND_DEADLINE_MS;
 use token::Keyring;
@@ -51,6 +51,8 @@ pub struct Seams {
     pub metrics: Metrics,
     /// Asks that persister to store now.
     pub nudge: Nudge,
+    /// How that persister, and so this process, stands with each partition of the log.
+    pub standings: Vec<Arc<Standing>>,
 }
 
 /// A running api.
@@ -59,6 +61,7 @@ pub struct Api {
     app: Arc<App>,
     router: Router,
     log: Arc<dyn Log>,
+    standings: Vec<Arc<Standing>>,
     tasks: Vec<AbortHandle>,
 }
 
@@ -71,7 +74,7 @@ impl Drop for Api {
 impl Api {
     /// Starts an api on the current runtime. Errors: the pepper cannot be read or made, or a thread cannot be started.
     pub fn start(config: ApiConfig, seams: Seams) -> io::Result<Self> {
-        let Seams { store, archive, log, live, keyring, metrics, nudge } = seams;
+        let Seams { store, archive, log, live, keyring, metrics, nudge, standings } = seams;
         let online = OnlineIndex::default();
         let clock = config.clock.clone();
         let tasks = [
@@ -83,7 +86,7 @@ impl Api {
         let tasks = tasks.iter().map(tokio::task::JoinHandle::abort_handle).collect();
         let app = Arc::new(App::new(Parts {
             history: History::new(Arc::clone(&log), Arc::clone(&store), nudge),
-            appender: AppendHandle::start(Arc::clone(&log)),
+            appender: AppendHandle::start(Arc::clone(&log), standings.clone()),
             pepper: Pepper::open(&config.data.join(PEPPER_FILE))?,
             hashes: HashPool::start(config.hash_threads, config.bcrypt_cost)?,
             config,
@@ -94,7 +97,7 @@ impl Api {
             online,
             metrics,
         }));
-        Ok(Self { router: http::router(Arc::clone(&app)), app, log, tasks })
+        Ok(Self { router: http::router(Arc::clone(&app)), app, log, standings, tasks })
     }
 
     /// All routes. A request may carry its peer's `SocketAddr` as an extension.
@@ -137,6 +140,9 @@ impl Api {
             if !matches!(end, Ok(Ok(_))) {
                 return Err("the log does not answer");
             }
+        }
+        if !self.standings.iter().all(|standing| standing.is_good()) {
+            return Err("the log takes no appends");
         }
         Ok(())
     }

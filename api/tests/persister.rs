@@ -142,7 +142,7 @@ impl House {
     }
 
     fn persister(&self, store: Arc<dyn Ingest>) -> Persister {
-        let seams = Seams { log: self.log.clone(), store };
+        let seams = Seams { log: self.log.clone(), store, node: 1 };
         Persister::start(&seams, &Clock::default(), &Metrics::default())
     }
 

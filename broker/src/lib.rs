@@ -24,9 +24,10 @@ mod socket;
 mod tasks;
 pub mod websocket;
 
-use std::{io, sync::Arc};
+use std::{io, pin::pin, sync::Arc};
 
-use backplane::{Archive, Live, Log, ring::Ring, tail::SharedTail};
+use backplane::{Archive, Live, Log, Partition, ring::Ring, standing::Standing, tail::SharedTail};
+use protocol::Pos;
 use token::Verifier;
 use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
 
@@ -71,6 +72,17 @@ pub enum RunError {
     Threads(#[from] io::Error),
 }
 
+/// How the node stands with a partition: what it can give back is in the Tail.
+fn standing(node: &Node, partition: Partition, tail: &SharedTail) -> Arc<Standing> {
+    let tail = tail.clone();
+    let held = move |after: Pos| {
+        let tail = tail.read();
+        // A Tail that has gone on to another epoch holds nothing of what was before.
+        if tail.end().epoch == after.epoch { tail.batches_after(after.n) } else { Vec::new() }
+    };
+    Arc::new(Standing::new(partition, node.config.node.0, Box::new(held)))
+}
+
 /// Runs a broker until `shutdown` (or `POST /admin/drain`), then drains it. Dropping the future stops it without a drain.
 pub async fn run(
     node: Arc<Node>,
@@ -81,8 +93,22 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let info = seams.log.info();
     let tails: Vec<SharedTail> = (0..info.partitions).map(|_| SharedTail::default()).collect();
-    for (partition, tail) in (0..).zip(&tails) {
-        tasks::follow::catch_up(&node, &*seams.log, partition, tail).await?;
+    let with = |(partition, tail)| standing(&node, partition, tail);
+    let standings: Vec<Arc<Standing>> = (0..).zip(&tails).map(with).collect();
+    let standings = node.metrics.standings.get_or_init(|| standings).clone();
+
+    // Every task of the node: dropping the set ends them all.
+    let mut tasks = JoinSet::new();
+    for standing in &standings {
+        let (standing, log) = (Arc::clone(standing), Arc::clone(&seams.log));
+        tasks.spawn(async move { standing.keep(&*log).await });
+    }
+    let mut shutdown = pin!(shutdown);
+    for ((partition, tail), standing) in (0..).zip(&tails).zip(&standings) {
+        tokio::select! {
+            read = tasks::follow::catch_up(&node, &*seams.log, partition, tail, standing) => read?,
+            () = &mut shutdown => return Ok(()),
+        }
     }
     let ring = Ring::new(RING_SLOTS, RING_BYTES_MAX);
     let presence = Arc::<PresenceMap>::default();
@@ -95,18 +121,19 @@ pub async fn run(
     let around = Surroundings::new(&node, &seams, &tails, appenders, voice);
     let shards = Shards::start(&Recipe::new(around, config, &presence, &seams.verifier, &ring))?;
 
-    // Every task of the node: dropping the set ends them all.
-    let mut tasks = JoinSet::new();
-    for ((partition, queue), tail) in (0..).zip(queues).zip(&tails) {
+    for (((partition, queue), tail), standing) in (0..).zip(queues).zip(&tails).zip(&standings) {
         let (node, log) = (Arc::clone(&node), Arc::clone(&seams.log));
-        tasks.spawn(tasks::append::run(node, Arc::clone(&log), partition, queue));
         let (tail, ring, shards) = (tail.clone(), Arc::clone(&ring), Arc::clone(&shards));
-        tasks.spawn(tasks::follow::run(log, partition, tail, ring, shards));
+        let seen = Arc::clone(standing);
+        tasks.spawn(tasks::append::run(node, Arc::clone(&log), partition, seen, queue));
+        let seen = Arc::clone(standing);
+        tasks.spawn(tasks::follow::run(log, partition, tail, ring, shards, seen));
     }
     tasks.spawn(tasks::live::speak(node.config.node, Arc::clone(&seams.live), speech));
     let (live, map) = (Arc::clone(&seams.live), Arc::clone(&presence));
     tasks.spawn(tasks::live::listen(Arc::clone(&node), live, map, Arc::clone(&shards)));
     let (log, all) = (Arc::clone(&seams.log), Arc::clone(&shards));
+    let tails = tails.into_iter().zip(standings).collect();
     tasks.spawn(tasks::watermark::run(Arc::clone(&node), log, tails, ring, presence, all));
     let server = Server::new(&node, &seams, &admission, &shards, fallback);
     tasks.spawn(Arc::new(server).accept(listener));
@@ -114,7 +141,7 @@ pub async fn run(
     node.enter(State::Ready);
 
     tokio::select! {
-        () = shutdown => node.drain(),
+        () = &mut shutdown => node.drain(),
         () = node.drain_asked() => {}
     }
     drain::drain(&node, &shards, &admission).await;

@@ -6,11 +6,12 @@
 use std::{
     fmt::Write,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
 
+use backplane::standing::Standing;
 use protocol::CloseCode;
 
 use crate::handshake::Refusal;
@@ -235,7 +236,8 @@ pub struct NodeMetrics {
     pub write_batch_frames: Sizes,
     pub fanout_recipients: Sizes,
     pub append_errors: Number,
-    pub backplane_up: Number,
+    /// Set once the log is there: one per partition.
+    pub standings: OnceLock<Vec<Arc<Standing>>>,
     pub ring_bytes: Number,
     pub tail_bytes: Number,
     pub presence_entries: Number,
@@ -278,6 +280,7 @@ impl NodeMetrics {
     pub fn render(&self) -> String {
         let mut out = String::with_capacity(16 * 1024);
         self.render_node(&mut out);
+        self.render_partitions(&mut out);
         for (name, kind, help, value) in SHARD {
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
             for (shard, metrics) in self.shards.iter().enumerate() {
@@ -343,7 +346,7 @@ impl NodeMetrics {
             let is = u64::from(self.state.get() == number as u64);
             let _ = writeln!(out, "broker_node_state{{state=\"{state}\"}} {is}");
         }
-        let rows: [(&str, &str, &str, u64); 8] = [
+        let rows: [(&str, &str, &str, u64); 7] = [
             (
                 "broker_connections_limit",
                 "gauge",
@@ -356,7 +359,6 @@ impl NodeMetrics {
                 "Appends without verdicts.",
                 self.append_errors.get(),
             ),
-            ("broker_backplane_up", "gauge", "1 = appends are accepted.", self.backplane_up.get()),
             ("broker_ring_bytes", "gauge", "Bytes in the ring.", self.ring_bytes.get()),
             ("broker_tail_bytes", "gauge", "Bytes in the Tail.", self.tail_bytes.get()),
             (
@@ -388,6 +390,22 @@ impl NodeMetrics {
         for refusal in [BadRequest, Auth, Origin, Limit, RateLimit, Draining] {
             let count = self.handshakes[refusal as usize].get();
             let _ = writeln!(out, "{name}{{result=\"{}\"}} {count}", refusal.label());
+        }
+    }
+
+    fn render_partitions(&self, out: &mut String) {
+        type Value = fn(&Standing) -> u64;
+        let rows: [(&str, &str, Value); 2] = [
+            ("broker_backplane_up", "1 = appends are accepted.", |s| u64::from(s.is_good())),
+            ("broker_backplane_epoch", "Epoch of the log as this node sees it.", |s| {
+                u64::from(s.epoch())
+            }),
+        ];
+        for (name, help, value) in rows {
+            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge");
+            for (partition, standing) in self.standings.get().into_iter().flatten().enumerate() {
+                let _ = writeln!(out, "{name}{{partition=\"{partition}\"}} {}", value(standing));
+            }
         }
     }
 

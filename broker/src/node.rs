@@ -137,12 +137,12 @@ impl Node {
     pub(crate) fn append_answered(&self, good: bool) {
         let failed = if good { 0 } else { self.now().mono_ms };
         self.append_failed_ms.store(failed, Relaxed);
-        self.metrics.backplane_up.set(u64::from(good));
     }
 
     fn appends_are_good(&self) -> bool {
         let failed = self.append_failed_ms.load(Relaxed);
-        failed == 0 || failed + APPEND_DOUBT_MS < self.now().mono_ms
+        let admitted = self.metrics.standings.get().into_iter().flatten().all(|s| s.is_good());
+        admitted && (failed == 0 || failed + APPEND_DOUBT_MS < self.now().mono_ms)
     }
 
     /// Whether every loop turns: the process is worth keeping.

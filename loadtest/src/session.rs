@@ -31,6 +31,8 @@ struct Pending {
     in_flight: bool,
     /// The newest epoch that was known when it was sent last.
     sent_in: u32,
+    /// The highest `no` of its producer that was acked then.
+    sent_after: u64,
     /// An attempt ended without an answer: it may be stored under its present key, now or later.
     maybe: bool,
     acked: Option<(u32, u64)>,
@@ -52,6 +54,8 @@ struct Place {
     producer: Option<Producer>,
     next_no: u64,
     pendings: VecDeque<Pending>,
+    /// The highest `no` with an ack, by producer.
+    acked: BTreeMap<Producer, u64>,
     /// Producers that pendings have to leave once no answer is due: an answer names its key alone.
     leaving: BTreeMap<Producer, Leaving>,
     /// Refused, and yet these keys may be stored: an earlier attempt had no answer.
@@ -92,6 +96,10 @@ impl Pending {
 }
 
 impl Place {
+    fn acked(&self, producer: Producer) -> u64 {
+        self.acked.get(&producer).copied().unwrap_or(0)
+    }
+
     fn leave(&mut self, producer: Producer, from: u64, closed: bool) {
         let leaving = self.leaving.entry(producer).or_insert(Leaving { from, closed: u64::MAX });
         leaving.from = leaving.from.min(from);
@@ -249,6 +257,7 @@ impl Session {
             record,
             in_flight: sends,
             sent_in: place.newest,
+            sent_after: place.acked(producer),
             maybe: false,
             acked: None,
             again: false,
@@ -288,6 +297,7 @@ impl Session {
                     }
                     out.push(wire::publish(conversation, producer, pending.no, &pending.text));
                     (pending.in_flight, pending.sent_in) = (true, place.newest);
+                    pending.sent_after = place.acked.get(&producer).copied().unwrap_or(0);
                     self.in_flight += 1;
                 }
                 if pending.in_flight {
@@ -358,6 +368,11 @@ impl Session {
         let (epoch, seq) = (frame.epoch, frame.seq);
         let place = frame.conversation.and_then(|c| self.places.get(&c));
         let newest = place.map_or(0, |place| place.newest);
+        let acked = frame.conversation.and_then(|c| self.places.get_mut(&c)).map(|p| &mut p.acked);
+        if let (Some(acked), Some(producer), Some(no)) = (acked, frame.producer, frame.no) {
+            let highest = acked.entry(producer).or_default();
+            *highest = no.max(*highest);
+        }
         let Some((pending, publish)) = self.pending(frame) else { return };
         // An answer to what was sent in an earlier epoch says nothing of this one.
         pending.again = epoch.max(pending.sent_in) < newest;
@@ -410,6 +425,11 @@ impl Session {
             return self.doubt(frame.conversation, later);
         }
         let Some(at) = place.pendings.iter().position(|p| is(p, no)) else { return };
+        let sent_after = place.pendings[at].sent_after;
+        if sent_after < expected && expected <= place.acked(producer) {
+            // Acked since this was sent: the answer is older than the ack.
+            return;
+        }
         let in_doubt = place.refused_in_doubt.contains(&(producer, expected));
         if in_doubt && place.pendings[at].maybe && place.pendings[at].acked.is_none() {
             // Should the refused one be stored after all, this one may be, too: it must not go out under another key.

@@ -30,11 +30,17 @@ const LICENCES: &[&str] = &[
 /// One crypto provider, none of them twice (aws-lc); nothing that needs system libraries.
 const BANNED: &[&str] = &["ring", "openssl", "openssl-sys", "native-tls"];
 
+/// Features that each of these is looked at with: the programs of a cluster obey the same rules as the libraries.
+const WITH_FEATURES: &[(&str, &str)] =
+    &[("broker", "cluster"), ("api", "cluster"), ("process", "cluster"), ("backplane", "redis")];
+
 /// `(package, what its tree must not hold)`: the broker knows no database, and `webchat` builds fast.
 const FORBIDDEN_EDGES: &[(&str, &[&str])] = &[
     ("broker", &["mongodb", "aws-sdk-s3", "rusqlite", "axum", "api"]),
     ("api", &["broker"]),
-    ("webchat", &["mongodb", "aws-sdk-s3"]),
+    ("webchat", &["mongodb", "aws-sdk-s3", "redis"]),
+    ("internal", &["api", "broker", "axum", "rusqlite"]),
+    ("process", &["api", "broker", "axum", "rusqlite"]),
     ("loadtest", &["broker", "api", "backplane"]),
     ("backplane", &["broker", "api", "token"]),
     ("protocol", &["tokio", "backplane", "broker", "api", "token"]),
@@ -79,8 +85,11 @@ fn packages() -> anyhow::Result<Vec<(String, String)>> {
 }
 
 fn tree(package: &str) -> anyhow::Result<Vec<String>> {
-    let arguments =
-        ["tree", "--locked", "-p", package, "-e", "normal", "--prefix", "none", "--format", "{p}"];
+    let mut arguments = vec!["tree", "--locked", "-p", package, "-e", "normal"];
+    arguments.extend(["--prefix", "none", "--format", "{p}"]);
+    if let Some((_, features)) = WITH_FEATURES.iter().find(|(name, _)| *name == package) {
+        arguments.extend(["--features", features]);
+    }
     let output = cargo(&arguments).output()?;
     anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout)?;

@@ -7,11 +7,12 @@
 //! that finds its claim void stands by, and takes over when the cursor has stood still for [`TAKE_OVER_AFTER`].
 
 mod group;
+mod held;
 mod pace;
 
 use std::{sync::Arc, time::Duration};
 
-use backplane::{Batch, Follower, Gap, Lease, Log, LogError, Partition};
+use backplane::{Batch, Follower, Gap, Lease, Log, LogError, Partition, standing::Standing};
 use protocol::Pos;
 use tokio::{
     sync::watch,
@@ -25,6 +26,7 @@ use crate::{
     store::{Claim, Ingest, StoreError},
 };
 use group::Group;
+use held::Held;
 pub use pace::Nudge;
 use pace::Pace;
 
@@ -45,13 +47,17 @@ pub struct Seams {
     pub log: Arc<dyn Log>,
     /// Where they go.
     pub store: Arc<dyn Ingest>,
+    /// This run of this process, among the nodes of the log.
+    pub node: u64,
 }
 
-/// A running persister: one task per partition. Dropping it stops them, between two calls to the store.
+/// A running persister: one task per partition that stores, and one that keeps the process admitted to the log. Dropping it
+/// stops them, between two calls to the store.
 #[derive(Debug)]
 pub struct Persister {
     log: Arc<dyn Log>,
     stored: Vec<watch::Receiver<Pos>>,
+    standings: Vec<Arc<Standing>>,
     nudge: Nudge,
     tasks: Vec<AbortHandle>,
 }
@@ -66,9 +72,15 @@ impl Persister {
     /// Starts on the current runtime.
     pub fn start(seams: &Seams, clock: &Clock, metrics: &Metrics) -> Self {
         let nudge = Nudge::default();
-        let (mut stored, mut tasks) = (Vec::new(), Vec::new());
+        let (mut stored, mut standings, mut tasks) = (Vec::new(), Vec::new(), Vec::new());
         for partition in 0..seams.log.info().partitions {
             let (tell, told) = watch::channel(Pos::default());
+            let held = Held::default();
+            let gives = held.clone();
+            let gives = Box::new(move |after| gives.after(after));
+            let standing = Arc::new(Standing::new(partition, seams.node, gives));
+            let (keeps, log) = (Arc::clone(&standing), Arc::clone(&seams.log));
+            tasks.push(tokio::spawn(async move { keeps.keep(&*log).await }).abort_handle());
             let task = Task {
                 partition,
                 log: Arc::clone(&seams.log),
@@ -77,16 +89,24 @@ impl Persister {
                 metrics: metrics.clone(),
                 nudge: nudge.clone(),
                 stored: tell,
+                standing: Arc::clone(&standing),
+                held,
             };
             tasks.push(tokio::spawn(task.run()).abort_handle());
             stored.push(told);
+            standings.push(standing);
         }
-        Self { log: Arc::clone(&seams.log), stored, nudge, tasks }
+        Self { log: Arc::clone(&seams.log), stored, standings, nudge, tasks }
     }
 
     /// How far a partition is stored, by this persister.
     pub fn stored(&self, partition: Partition) -> Option<watch::Receiver<Pos>> {
         self.stored.get(usize::from(partition)).cloned()
+    }
+
+    /// How this process stands with each partition: for whoever appends.
+    pub fn standings(&self) -> Vec<Arc<Standing>> {
+        self.standings.clone()
     }
 
     /// For readers that wait for the store.
@@ -96,7 +116,8 @@ impl Persister {
 
     /// Waits until everything that is in the log now is stored: a process is not ready before. Errors: the log is away.
     pub async fn caught_up(&self) -> Result<(), LogError> {
-        for (partition, stored) in (0..).zip(&self.stored) {
+        for ((partition, stored), standing) in (0..).zip(&self.stored).zip(&self.standings) {
+            standing.admitted().await;
             let end = self.log.end(partition).await?;
             if end.n == 0 {
                 continue;
@@ -153,6 +174,8 @@ struct Task {
     metrics: Metrics,
     nudge: Nudge,
     stored: watch::Sender<Pos>,
+    standing: Arc<Standing>,
+    held: Held,
 }
 
 impl Task {
@@ -209,6 +232,7 @@ impl Task {
         if claim.stored > self.log.watermark(self.partition).await? {
             self.log.advance(self.partition, claim.stored, lease).await?;
         }
+        self.standing.saw_stored(claim.stored);
         self.stored.send_replace(claim.stored);
         Ok(Owner { claim, lease, follower: self.log.follow(self.partition, claim.stored) })
     }
@@ -261,10 +285,15 @@ impl Task {
     /// Phases, cursor, W. Cancel safety: whatever was not done is done by whoever comes next.
     async fn store(&self, owner: &mut Owner, batches: Vec<Arc<Batch>>) -> Result<(), Lost> {
         let Some(last) = batches.last().map(|batch| batch.pos) else { return Ok(()) };
+        // From here on this process knows of them, whatever becomes of the log (ADR 0007).
+        self.standing.saw(last);
+        self.held.begin(&batches);
         let n_messages = batches.iter().map(|batch| batch.events.len()).sum::<usize>();
         group::write(&*self.store, &batches, &self.metrics).await?;
         owner.claim = self.store.move_cursor(self.partition, owner.claim, last).await?;
         self.log.advance(self.partition, last, owner.lease).await?;
+        self.standing.saw_stored(last);
+        self.held.end(last);
         self.stored.send_replace(last);
         self.metrics.persisted(n_messages);
         self.metrics.persister_lag(self.partition, 0.0, 0);

@@ -134,7 +134,7 @@ impl Server {
         let keyring = Arc::new(Keyring::open(&folder.join("keys")).unwrap());
         let metrics = Metrics::default();
         let persister = Persister::start(
-            &persister::Seams { log: log.clone(), store: ingest },
+            &persister::Seams { log: log.clone(), store: ingest, node: 1 },
             &clock,
             &metrics,
         );
@@ -157,6 +157,7 @@ impl Server {
             keyring: Arc::clone(&keyring),
             metrics,
             nudge: persister.nudge(),
+            standings: persister.standings(),
         };
         let api = Arc::new(Api::start(config, seams).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -7,8 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use backplane::{AppendError, Appender, Envelope, Log, LogInfo, Partition, Verdict};
-use protocol::Pos;
+use backplane::{
+    AppendError, Appender, Envelope, Log, LogInfo, Partition, Verdict, standing::Standing,
+};
 use tokio::{sync::mpsc, time::sleep};
 
 use crate::{
@@ -62,6 +63,7 @@ pub(crate) async fn run(
     node: Arc<Node>,
     log: Arc<dyn Log>,
     partition: Partition,
+    standing: Arc<Standing>,
     mut queue: mpsc::Receiver<Request>,
 ) {
     let (caps, spacing) = (log.info(), Duration::from_millis(node.config.flush_spacing_ms));
@@ -71,7 +73,7 @@ pub(crate) async fn run(
         let began = Instant::now();
         node.metrics.batch_messages.observe(batch.len() as u64);
         let envelopes: Vec<Envelope> = batch.iter().map(|r| r.envelope.clone()).collect();
-        let outcomes = append(&node, &*log, partition, &mut *appender, &envelopes).await;
+        let outcomes = append(&node, &standing, &mut *appender, &envelopes).await;
         let waited = batch[0].queued.elapsed().as_micros() as u64;
         node.metrics.append_seconds.observe(waited);
         answer(batch, &outcomes);
@@ -113,17 +115,18 @@ pub async fn append_all(
         }
         drop(queue);
     };
-    tokio::join!(feed, run(node, log, 0, requests));
+    let standing = Arc::new(Standing::new(0, node.config.node.0, Box::new(|_| Vec::new())));
+    tokio::join!(feed, run(node, log, 0, standing, requests));
     outcomes
 }
 
 /// One outcome per envelope. After an unknown the same batch is tried until a call answers with verdicts: a refusal in
 /// between says nothing about the first try. The shards tell their clients `unknown` at the deadline meanwhile. Nor is it
-/// final then that a conversation does not exist: the first try may arrive after its birth.
+/// final then that a conversation does not exist: the first try may arrive after its birth. And an epoch may have begun
+/// without that birth, which its api is about to append again.
 async fn append(
     node: &Node,
-    log: &dyn Log,
-    partition: Partition,
+    standing: &Standing,
     appender: &mut dyn Appender,
     envelopes: &[Envelope],
 ) -> Vec<AppendOutcome> {
@@ -132,8 +135,11 @@ async fn append(
         let refused = match appender.append(envelopes).await {
             Ok(verdicts) => {
                 node.append_answered(true);
+                verdicts.iter().filter_map(Verdict::pos).for_each(|pos| standing.saw(pos));
                 let outcome = |verdict| match verdict {
-                    Verdict::UnknownConversation if unknown => AppendOutcome::Unknown,
+                    Verdict::UnknownConversation if unknown || standing.is_young() => {
+                        AppendOutcome::Unknown
+                    }
                     verdict => AppendOutcome::Verdict(verdict),
                 };
                 return verdicts.into_iter().map(outcome).collect();
@@ -143,8 +149,8 @@ async fn append(
                 unknown = true;
                 None
             }
-            Err(AppendError::Fenced { epoch }) => {
-                rejoin(node, log, partition, epoch).await;
+            Err(AppendError::Fenced { .. }) => {
+                standing.doubt();
                 Some(wait.as_millis() as u64)
             }
         };
@@ -154,21 +160,12 @@ async fn append(
             return vec![AppendOutcome::NotStored { retry_after_ms }; envelopes.len()];
         }
         tracing::warn!(
-            partition,
+            ?standing,
             envelopes = envelopes.len(),
             "append without an answer, trying again"
         );
         sleep(wait).await;
         wait = (wait * 2).min(RETRY_MAX);
-    }
-}
-
-/// Tells the log what this node has seen. Failing is fine: the next append is fenced again.
-async fn rejoin(node: &Node, log: &dyn Log, partition: Partition, epoch: u32) {
-    let stored = log.watermark(partition).await.unwrap_or_default();
-    let seen = log.end(partition).await.unwrap_or(Pos::new(epoch, 0));
-    if let Err(error) = log.rejoin(partition, node.config.node.0, seen, stored).await {
-        tracing::warn!(partition, %error, "the log does not admit this node yet");
     }
 }
 
@@ -195,7 +192,7 @@ mod tests {
 
     use backplane::{BoxFuture, Key};
     use bytes::Bytes;
-    use protocol::{ConversationId, EventKind, Producer, UserId};
+    use protocol::{ConversationId, EventKind, Pos, Producer, UserId};
 
     use super::*;
     use crate::config::BrokerConfig;
@@ -277,13 +274,11 @@ mod tests {
     async fn outcome(answers: Vec<Result<Verdict, AppendError>>) -> (AppendOutcome, usize) {
         let script = Arc::new(Script(Mutex::new(answers.into()), Mutex::default()));
         let node = Node::new(BrokerConfig { shards: 1, ..BrokerConfig::new(backplane::NodeId(1)) });
-        let archive = Arc::new(backplane::memory_archive::MemoryArchive::default());
-        let disk = Arc::new(backplane::local::MemoryDisk::default());
-        let options = backplane::local::Options::new(Arc::new(|| 1), Arc::new(|_| ()));
-        let log = backplane::local::LocalLog::open(disk, archive, Pos::new(1, 0), options).unwrap();
+        let standing = Standing::new(0, 1, Box::new(|_| Vec::new()));
         let (reply_to, _inbox) = mpsc::channel(1);
         let envelopes = [request(1, 1, &reply_to).envelope];
-        let outcomes = append(&node, &log, 0, &mut Scripted(Arc::clone(&script)), &envelopes).await;
+        let outcomes =
+            append(&node, &standing, &mut Scripted(Arc::clone(&script)), &envelopes).await;
         let tries = script.1.lock().unwrap().len();
         (outcomes[0], tries)
     }

@@ -4,7 +4,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use backplane::{Batch, Gap, Log, LogError, Partition, ReadError, ring::Ring, tail::SharedTail};
+use backplane::{
+    Batch, Gap, Log, LogError, Partition, ReadError, ring::Ring, standing::Standing,
+    tail::SharedTail,
+};
 use protocol::Pos;
 use tokio::time::sleep;
 
@@ -24,7 +27,7 @@ pub enum CatchUpError {
     /// It has no answer.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// It was trimmed while it was read, or has no answer.
+    /// It cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
     /// It grows faster than it is read.
@@ -32,28 +35,58 @@ pub enum CatchUpError {
     Outrun,
 }
 
-/// Reads everything that is still in the log into the Tail, so that clients can resume over a restart of the node.
+/// Waits until the log lets this node take part, then reads everything that is still in it into the Tail, so that clients
+/// can resume over a restart of the node. A log that goes away meanwhile, is trimmed or begins an epoch is begun again.
 pub(crate) async fn catch_up(
     node: &Node,
     log: &dyn Log,
     partition: Partition,
     tail: &SharedTail,
+    standing: &Standing,
 ) -> Result<(), CatchUpError> {
+    let mut reads = 0;
+    loop {
+        standing.admitted().await;
+        match read_all(node, log, partition, tail, &mut reads).await {
+            Ok(after) => {
+                standing.saw(after);
+                tracing::info!(partition, at = %after, "read the log to its end");
+                return Ok(());
+            }
+            Err(CatchUpError::Log(LogError::Unavailable(_)) | CatchUpError::Read(_)) => {
+                tracing::warn!(partition, "the log did not let itself be read, trying again");
+                sleep(RETRY).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn read_all(
+    node: &Node,
+    log: &dyn Log,
+    partition: Partition,
+    tail: &SharedTail,
+    reads: &mut usize,
+) -> Result<Pos, CatchUpError> {
     let mut after = log.first(partition).await?;
     tail.write().start(after);
-    for _ in 0..READS_MAX {
+    loop {
+        *reads += 1;
+        if *reads > READS_MAX {
+            return Err(CatchUpError::Outrun);
+        }
         let batches = log.read(partition, after, READ_BYTES).await?;
-        let Some(last) = batches.last() else {
-            tracing::info!(partition, at = %after, "read the log to its end");
-            return Ok(());
-        };
+        let Some(last) = batches.last() else { return Ok(after) };
+        if last.pos.epoch != after.epoch {
+            return Err(ReadError::Unavailable("a new epoch began".to_owned()).into());
+        }
         after = last.pos;
         let stored = log.watermark(partition).await?;
         let mut tail = tail.write();
         batches.into_iter().for_each(|batch| tail.push(batch));
         tail.evict(stored, node.now().wall_ms);
     }
-    Err(CatchUpError::Outrun)
 }
 
 /// Follows until the log closes.
@@ -63,13 +96,17 @@ pub(crate) async fn run(
     tail: SharedTail,
     ring: Arc<Ring>,
     shards: Arc<Shards>,
+    standing: Arc<Standing>,
 ) {
     let mut after = tail.read().end();
     loop {
         let mut follower = log.follow(partition, after);
         let gap = loop {
             match follower.next().await {
-                Ok(batch) => pass_on(partition, batch, &tail, &ring),
+                Ok(batch) => {
+                    standing.saw(batch.pos);
+                    pass_on(partition, batch, &tail, &ring);
+                }
                 Err(gap) => break gap,
             }
         };

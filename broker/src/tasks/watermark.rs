@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use backplane::{Log, ring::Ring, tail::SharedTail};
+use backplane::{Log, ring::Ring, standing::Standing, tail::SharedTail};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{mail::Mail, node::Node, presence::PresenceMap, runtime::Shards};
@@ -16,7 +16,7 @@ const POLL: Duration = Duration::from_millis(500);
 pub(crate) async fn run(
     node: Arc<Node>,
     log: Arc<dyn Log>,
-    tails: Vec<SharedTail>,
+    tails: Vec<(SharedTail, Arc<Standing>)>,
     ring: Arc<Ring>,
     presence: Arc<PresenceMap>,
     shards: Arc<Shards>,
@@ -25,14 +25,15 @@ pub(crate) async fn run(
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         poll.tick().await;
-        for (partition, tail) in tails.iter().enumerate() {
+        for (partition, (tail, standing)) in tails.iter().enumerate() {
             // No answer: W stays where it was, which is always right.
             let Ok(stored) = log.watermark(partition as u16).await else { continue };
+            standing.saw_stored(stored);
             tail.write().evict(stored, node.now().wall_ms);
             // Repeated, moved or not: a shard that restarted knows nothing.
             shards.send_all(|| Mail::Watermark(partition as u16, stored));
         }
-        let bytes = tails.iter().map(|tail| tail.read().bytes() as u64).sum();
+        let bytes = tails.iter().map(|(tail, _)| tail.read().bytes() as u64).sum();
         node.metrics.tail_bytes.set(bytes);
         node.metrics.ring_bytes.set(ring.bytes() as u64);
         node.metrics.presence_entries.set(presence.entries() as u64);

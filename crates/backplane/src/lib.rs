@@ -18,6 +18,7 @@ pub mod redis;
 pub mod ring;
 pub mod sequencer;
 pub mod sim;
+pub mod standing;
 pub mod tail;
 
 pub use archive::{

@@ -78,6 +78,16 @@ pub enum Verdict {
     UnknownConversation,
 }
 
+impl Verdict {
+    /// The place that it names, if it names one.
+    pub fn pos(&self) -> Option<Pos> {
+        match self {
+            Self::Stored { pos, .. } | Self::Dup { pos, .. } => Some(*pos),
+            _ => None,
+        }
+    }
+}
+
 /// Why an append has no verdicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {

@@ -15,5 +15,9 @@ mod failures;
 mod fence;
 #[path = "redis/follow.rs"]
 mod follow;
+#[path = "redis/live.rs"]
+mod live;
+#[path = "redis/live_losses.rs"]
+mod live_losses;
 #[path = "redis/server.rs"]
 mod server;

@@ -170,6 +170,24 @@ describe('pendings', () => {
     ]);
   });
 
+  it('[R13] takes an answer that is older than an ack for what it is', async () => {
+    const t = tab();
+    t.pendings.up();
+    t.say('a');
+    t.say('b');
+    t.ack(t.at(0), 5);
+    t.pendings.onPersisted({ type: 'persisted', conversation: DIRECT, epoch: 1, seq: 5 });
+    await t.refuse(t.at(1), 'out_of_order', { expected: 1 });
+    await t.clock.advance(5_000);
+    expect(t.nos().at(-1)).toEqual([2, 'b']);
+    expect(t.makers()).toEqual([0, 0, 0]);
+    // What is said of an attempt that was sent after the ack counts.
+    await t.refuse(t.at(2), 'out_of_order', { expected: 1 });
+    await t.clock.advance(5_000);
+    expect(t.nos().at(-1)).toEqual([1, 'b']);
+    expect(t.makers()).toEqual([0, 0, 0, 1]);
+  });
+
   it('[R14] after a final error the later ones go on under a new producer, none is lost', async () => {
     const t = tab();
     t.pendings.up();

@@ -254,13 +254,14 @@ export class Pendings {
     const sent = this.#deps.send({ type: 'publish', conversation, producer, no, body });
     if (!sent) return false;
     queue.due.delete(item.id);
-    queue.flights.set(item.id, { id: sent.id, epoch: queue.epoch });
+    queue.flights.set(item.id, { id: sent.id, epoch: queue.epoch, after: queue.acked(producer) });
     void sent.reply.then((reply) => this.#answered(queue, item, sent.id, reply));
     return true;
   }
 
   #answered(queue: Queue, item: Pending, id: number, reply: Reply): void {
-    if (queue.flights.get(item.id)?.id !== id) return;
+    const flight = queue.flights.get(item.id);
+    if (flight?.id !== id) return;
     queue.flights.delete(item.id);
     if (reply.ok) return;
     const { error } = reply;
@@ -269,7 +270,7 @@ export class Pendings {
     if (error?.code === 'reused') {
       queue.taken(item);
     } else if (error?.code === 'out_of_order') {
-      const refused = queue.gap(item, error.expected ?? item.no);
+      const refused = queue.gap(item, error.expected ?? item.no, flight);
       if (refused) this.#refused(queue, item, refused.code, refused.message);
       else this.#pause(queue, item.conversation, queue.failures === 0 ? 0 : null);
     } else if (error && retry === 'never') {

@@ -8,8 +8,8 @@ import type { Timer } from './ports';
 import type { Pending } from './storage';
 import type { MessageBody, Producer } from './wire';
 
-/** One attempt: the request's id, and the newest epoch that was known when it was sent. */
-export type Flight = { id: number; epoch: number };
+/** One attempt: the request's id, and the newest epoch and the highest acked number of its producer when it was sent. */
+export type Flight = { id: number; epoch: number; after: number };
 
 /** From `from` on pendings leave their producer; below `closed` only those that are certainly not stored. */
 type Leaving = { from: number; closed: number };
@@ -30,6 +30,7 @@ export class Queue {
   timer: Timer = null;
   paused = false;
   readonly #leaving = new Map<Producer, Leaving>();
+  readonly #acked = new Map<Producer, number>();
 
   constructor(producer: Producer) {
     this.producer = producer;
@@ -38,6 +39,11 @@ export class Queue {
   /** While true nothing may be sent: answers are still to come under keys that are about to change. */
   get isLeaving(): boolean {
     return this.#leaving.size > 0;
+  }
+
+  /** The highest number of a producer that has an ack. */
+  acked(producer: Producer): number {
+    return this.#acked.get(producer) ?? 0;
   }
 
   /** `closed`: nothing can be stored under `from` or any later number, now or ever, whatever is under way. */
@@ -51,6 +57,7 @@ export class Queue {
 
   /** Takes in that it is stored, confirmed in the epoch `asOf`. Returns whether that is news. */
   stored(item: Pending, epoch: number, seq: number, asOf: number): boolean {
+    this.#acked.set(item.producer, Math.max(item.no, this.acked(item.producer)));
     const before = item.ack;
     item.ack = { epoch, seq, asOf: Math.max(asOf, before?.asOf ?? 0) };
     item.failed = null;
@@ -69,9 +76,14 @@ export class Queue {
   }
 
   /** The log wants `expected` first. Returns the refusal that this one shares, else it is sent again. */
-  gap(item: Pending, expected: number): Pending['failed'] {
+  gap(item: Pending, expected: number, flight: Flight): Pending['failed'] {
     const own = this.items.filter((i) => i.producer === item.producer && i.no >= expected);
     const wanted = own.find((i) => i.no === expected);
+    if (!wanted && flight.after < expected && expected <= this.acked(item.producer)) {
+      // Acked since this was sent: the answer is older than the ack.
+      this.due.add(item.id);
+      return null;
+    }
     // Should the refused one be stored after all, this one may be, too: only its own key is safe, and that is shut now.
     const shut = wanted?.failed?.maybe && this.doubt.has(item.id);
     // Its place is lost: the log would have known it.

@@ -118,6 +118,26 @@ fn a_pending_lives_until_it_is_persisted_and_is_sent_again_after_a_loss() {
     assert_eq!(session.unsettled(), 2);
 }
 
+/// Found by the simulator (seed 2686): the archive was asked first, and slow.
+#[test]
+fn r13_an_answer_that_is_older_than_an_ack_moves_nothing() {
+    let mut session = session();
+    let first = three(&mut session);
+    answer(&mut session, "ack", 1, r#""epoch":1,"seq":2"#);
+    let c = conversation();
+    let persisted = format!(r#"{{"type":"persisted","conversation":"{c}","epoch":1,"seq":2}}"#);
+    frame(&mut session, &persisted);
+    for no in 2..=3 {
+        refuse(&mut session, no, "out_of_order");
+    }
+    assert_eq!(again(&mut session, false), first[1..], "under the same keys");
+    // What is said of an attempt that was sent after the ack counts.
+    for no in 2..=3 {
+        refuse(&mut session, no, "out_of_order");
+    }
+    assert_ne!(again(&mut session, false)[0].0, Producer(7));
+}
+
 #[test]
 fn r14_after_a_final_refusal_the_later_ones_go_on_under_a_new_producer() {
     let mut session = session();

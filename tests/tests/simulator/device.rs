@@ -204,13 +204,7 @@ impl Device {
         }
         let conversations = around.conversations_of(self.user);
         let Some(&conversation) = pick(&conversations, around.random) else { return };
-        // A final refusal renumbers what was sent after it (R14). If an earlier try of that is still under way under its old
-        // number, it is stored twice: a hole in the protocol. So nothing is sent behind what may be refused.
-        let refusable = conversation.is_group() || self.session.position(conversation) == 0;
-        if refusable && self.session.unacked_in(conversation) > 0 {
-            return;
-        }
-        let count = if refusable { 1 } else { 1 + around.random.below(3) };
+        let count = 1 + around.random.below(3);
         let (now, mut out) = (around.now_ns(), Vec::new());
         for _ in 0..count {
             self.left = self.left.saturating_sub(1);

@@ -35,6 +35,8 @@ const SHARDS: usize = 2;
 const RING_SLOTS: usize = 24;
 /// Wait between tries of an append without verdicts.
 const RETRY_MS: u64 = 50;
+/// A tenth of the product's, as the leases are.
+const YOUNG_MS: u64 = backplane::standing::YOUNG.as_millis() as u64 / 10;
 /// A question that has no answer by then is answered with an error.
 const LOOKUP_MS: u64 = 5_000;
 /// An append request that is late arrives after the node has given up on it, in per mille.
@@ -119,6 +121,8 @@ pub(crate) struct Node {
     seats: Vec<Seat>,
     run: u64,
     told_of: Pos,
+    /// The epoch of the log, and until when it is young: what it lost may come back.
+    epoch: (u32, u64),
     queue: VecDeque<Request>,
     in_flight: Option<InFlight>,
     /// By shard, with the time at which they get no answer any more.
@@ -169,6 +173,7 @@ impl Node {
             seats,
             run: 0,
             told_of: Pos::default(),
+            epoch: (log.end().epoch, 0),
             queue: VecDeque::new(),
             in_flight: None,
             asks: Vec::new(),
@@ -385,7 +390,7 @@ impl Node {
                         _ => {}
                     }
                 }
-                let unknown = flight.unknown;
+                let unknown = flight.unknown || now_ms < self.epoch.1;
                 let outcome = |verdict| match verdict {
                     Verdict::UnknownConversation if unknown => AppendOutcome::Unknown,
                     verdict => AppendOutcome::Verdict(verdict),
@@ -426,6 +431,10 @@ impl Node {
         }
         if !log.is_fenced() {
             self.run = log.run();
+            let epoch = log.end().epoch;
+            if epoch > self.epoch.0 {
+                self.epoch = (epoch, around.now.mono_ms + YOUNG_MS);
+            }
         }
     }
 

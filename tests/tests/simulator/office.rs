@@ -64,6 +64,8 @@ pub(crate) struct Office {
     /// Direct ones and groups.
     pub(crate) conversations: Vec<ConversationId>,
     operations: Vec<Operation>,
+    /// Taken by the log, and not stored yet when last looked at.
+    kept: Vec<(Pos, Envelope)>,
     run: u64,
     /// By verdicts.
     told_of: Pos,
@@ -81,6 +83,7 @@ impl Office {
         Self {
             conversations: Vec::new(),
             operations: Vec::new(),
+            kept: Vec::new(),
             run: 0,
             told_of: Pos::default(),
             produced: 0,
@@ -148,7 +151,19 @@ impl Office {
         let restored = admitted.restore.map(restore);
         if restored.is_none_or(|restored| restored.is_ok()) && !log.is_fenced() {
             self.run = log.run();
+            self.ask_again(log.end().epoch);
         }
+    }
+
+    /// What an epoch that is over may have lost is appended again before anything else (`api/src/appender.rs`).
+    fn ask_again(&mut self, epoch: u32) {
+        let (lost, rest) = self.kept.drain(..).partition(|(pos, _)| pos.epoch < epoch);
+        self.kept = rest;
+        let lost: Vec<(Pos, Envelope)> = lost;
+        let again = |(_, envelope)| Operation { envelope, ticket: None, not_before_ms: 0 };
+        // What is under way stays under way: it is the first.
+        let at = self.operations.iter().take_while(|operation| operation.ticket.is_some()).count();
+        self.operations.splice(at..at, lost.into_iter().map(again));
     }
 
     fn append(&mut self, around: &mut Around<'_>) {
@@ -177,6 +192,7 @@ impl Office {
             Ok(verdict) => {
                 if let Verdict::Stored { pos, .. } | Verdict::Dup { pos, .. } = verdict {
                     self.told_of = self.told_of.max(pos);
+                    self.kept.push((pos, operation.envelope.clone()));
                 }
                 self.operations.remove(0);
             }
@@ -223,6 +239,8 @@ impl Office {
             return;
         };
         let count = 1 + around.random.below(STORE_MAX) as usize;
+        let stored = archive.stored();
+        self.kept.retain(|(pos, _)| pos.epoch != stored.epoch || pos.n > stored.n);
         let page = at_once(log.read(0, archive.stored(), usize::MAX)).unwrap_or_default();
         for batch in page.iter().take(count) {
             archive.store(batch);

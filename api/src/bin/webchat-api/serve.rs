@@ -97,7 +97,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
 
     let clock = Clock::default();
     let log = Arc::new(links.log);
-    let seams = persister::Seams { log: log.clone(), store: store.ingest };
+    let seams = persister::Seams { log: log.clone(), store: store.ingest, node };
     let persister = Arc::new(Persister::start(&seams, &clock, &board.metrics));
     let seams = Seams {
         store: store.read,
@@ -107,6 +107,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
         keyring,
         metrics: board.metrics.clone(),
         nudge: persister.nudge(),
+        standings: persister.standings(),
     };
     let api = Arc::new(Api::start(config(&settings, &public, clock), seams)?);
     tasks.spawn(watch_store(Arc::clone(&api), board.store.clone()));

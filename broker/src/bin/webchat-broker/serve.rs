@@ -3,10 +3,10 @@
 //! Owns: the order of a start. Never does: product work. Talks to: `broker::run`, `process`, `internal`.
 //! Start reading at: [`serve`].
 
-use std::{pin::pin, sync::Arc};
+use std::sync::Arc;
 
 use backplane::{Archive, NodeId};
-use broker::{BrokerConfig, Check, Node, RunError, Seams, State, admin};
+use broker::{BrokerConfig, Check, Node, Seams, admin};
 use internal::{CallError, HttpArchive, KeyKeeper, Peers, PeersOptions};
 use process::{
     cluster::{LinkError, Links, Needs},
@@ -75,25 +75,11 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
         verifier: keeper.verifier(),
     };
     let address = port.address();
-    let running = broker::run(Arc::clone(&node), seams, port.listen()?, None, end.asked());
+    let running = broker::run(node, seams, port.listen()?, None, end.asked());
     announce("webchat-broker", address);
-    finish(&node, running, &end).await?;
+    running.await?;
     tasks.shutdown().await;
     Ok(())
-}
-
-/// A broker that still reads the log hears no signal: there is nothing to drain yet.
-async fn finish(
-    node: &Node,
-    running: impl Future<Output = Result<(), RunError>>,
-    end: &End,
-) -> Result<(), RunError> {
-    let mut running = pin!(running);
-    tokio::select! {
-        ended = &mut running => return ended,
-        () = end.asked() => {}
-    }
-    if node.state() == State::Starting { Ok(()) } else { running.await }
 }
 
 fn config(settings: &Settings, node: u64) -> BrokerConfig {
