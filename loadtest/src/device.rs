@@ -66,6 +66,8 @@ pub struct Plan {
     pub window: usize,
     /// Bytes of a text.
     pub text_bytes: usize,
+    /// New messages per second; 0 = as many as the window allows.
+    pub per_second: u32,
 }
 
 /// Numbers that others read while the device runs.
@@ -95,8 +97,8 @@ struct Share {
 /// Where a device connects, and as whom.
 #[derive(Debug, Clone)]
 pub struct Place {
-    /// Where the server is.
-    pub target: SocketAddr,
+    /// Where the server is. Of several: the next one when a connection fails or ends.
+    pub targets: Vec<SocketAddr>,
     /// From which address.
     pub source: Option<IpAddr>,
     /// Whose: shared by the devices of one login.
@@ -115,6 +117,10 @@ pub struct Device {
     plan: Plan,
     share: Share,
     next: usize,
+    /// Which of the targets is tried next, modulo their number.
+    at: usize,
+    /// When the next message may be made.
+    due_ns: u64,
     since_read: u64,
     rng: Pcg64Mcg,
 }
@@ -131,8 +137,9 @@ enum End {
 impl Device {
     /// A device that is not connected yet.
     pub fn new(place: Place, session: Session, plan: Plan, seed: u64) -> Self {
-        let (share, rng) = (Share::default(), Pcg64Mcg::seed_from_u64(seed));
-        Self { place, session, plan, share, next: 0, since_read: 0, rng }
+        let (share, mut rng) = (Share::default(), Pcg64Mcg::seed_from_u64(seed));
+        let at = rng.random_range(0..place.targets.len().max(1));
+        Self { place, session, plan, share, next: 0, at, due_ns: 0, since_read: 0, rng }
     }
 
     /// Runs until the phase says that it is over, and gives the memory back.
@@ -165,6 +172,7 @@ impl Device {
                 }
             };
             self.place.progress.losses.fetch_add(1, Ordering::Relaxed);
+            self.at += 1;
             sleep(pause).await;
         }
         self.report();
@@ -192,8 +200,10 @@ impl Device {
 
     async fn open(&mut self) -> Result<Socket, OpenError> {
         let token = self.place.account.lock().await.socket_token.clone();
-        let opened =
-            Socket::open(self.place.target, self.place.source, &Upgrade::bearer(&token)).await;
+        let targets = &self.place.targets;
+        let target = targets.get(self.at % targets.len().max(1)).copied();
+        let target = target.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
+        let opened = Socket::open(target, self.place.source, &Upgrade::bearer(&token)).await;
         if let Err(OpenError::Refused { status: 401, .. }) = opened {
             let mut account = self.place.account.lock().await;
             // Another device of the login may have refreshed meanwhile. A failure shows at the next try.
@@ -295,7 +305,13 @@ impl Device {
         while may_send
             && !self.plan.conversations.is_empty()
             && self.session.in_flight < self.plan.window
+            && (self.plan.per_second == 0 || self.due_ns <= now)
         {
+            if self.plan.per_second > 0 {
+                // What was missed while there was no connection is not made up for.
+                let step = 1_000_000_000 / u64::from(self.plan.per_second);
+                self.due_ns = self.due_ns.max(now.saturating_sub(TICK.as_nanos() as u64)) + step;
+            }
             let conversation = self.plan.conversations[self.next % self.plan.conversations.len()];
             self.next += 1;
             self.session.publish(conversation, self.plan.text_bytes, now, now, out);

@@ -6,8 +6,10 @@
 
 pub mod checker;
 pub mod clock;
+pub mod cluster;
 pub mod device;
 pub mod driver;
+pub mod faults;
 pub mod frame;
 pub mod history;
 pub mod http;

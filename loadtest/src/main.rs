@@ -6,6 +6,9 @@
 //! Each run prints one JSON document (and writes it with `--out`): environment, plan, result. The exit code is 1 when a
 //! proof fails: something lost, doubled, or answered otherwise than PROTOCOL.md says.
 
+mod campaign;
+mod operate;
+
 use std::{fs::OpenOptions, io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, ensure};
@@ -72,6 +75,11 @@ enum Scenario {
     Idle(IdleOptions),
     /// Hostile input beside honest people.
     Hostile(HostileOptions),
+    /// A whole cluster of its own, faults from a seed: nothing acknowledged may be lost, doubled or reordered.
+    Faults(campaign::FaultsOptions),
+    /// Starts, shows, hurts and ends a cluster on this machine.
+    #[command(subcommand)]
+    Cluster(operate::Operation),
 }
 
 #[derive(Debug, Args)]
@@ -183,6 +191,12 @@ async fn run(Cli { place, scenario }: Cli) -> anyhow::Result<bool> {
         }
         Scenario::Pairs(plan) => pairs(plan, options, peer, environment, out).await,
         Scenario::Fanout(plan) => fanout(plan, options, peer, environment, out).await,
+        Scenario::Faults(plan) => {
+            let result = campaign::run(plan).await?;
+            let good = result.holds();
+            print(environment, result, out).map(|()| good)
+        }
+        Scenario::Cluster(operation) => operate::run(operation).await.map(|()| true),
         Scenario::Idle(plan) => idle(plan, options, environment, out).await,
         Scenario::Hostile(HostileOptions { half_open, stalled }) => {
             let plan = HostilePlan { half_open, stalled, ..HostilePlan::default() };

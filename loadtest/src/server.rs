@@ -38,14 +38,19 @@ pub struct Options {
 
 /// The binary under test: `WEBCHAT_BIN`, or the one next to this program's profile.
 pub fn binary() -> PathBuf {
-    if let Some(path) = std::env::var_os("WEBCHAT_BIN") {
+    binary_of("webchat", "WEBCHAT_BIN")
+}
+
+/// One of our programs: named by the environment, or next to this program's profile.
+pub(crate) fn binary_of(name: &str, variable: &str) -> PathBuf {
+    if let Some(path) = std::env::var_os(variable) {
         return path.into();
     }
     let own = std::env::current_exe().unwrap_or_default();
     // target/<profile>/loadtest, or target/<profile>/deps/<test>.
     let folders = own.ancestors().skip(1).take(2);
-    let beside = folders.map(|folder| folder.join("webchat")).find(|path| path.is_file());
-    beside.unwrap_or_else(|| "webchat".into())
+    let beside = folders.map(|folder| folder.join(name)).find(|path| path.is_file());
+    beside.unwrap_or_else(|| name.into())
 }
 
 /// A running server. Dropped = killed.
@@ -65,7 +70,7 @@ fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
-fn temporary_folder() -> anyhow::Result<PathBuf> {
+pub(crate) fn temporary_folder() -> anyhow::Result<PathBuf> {
     use std::sync::atomic::{AtomicU32, Ordering};
     static COUNT: AtomicU32 = AtomicU32::new(0);
     // Only uniqueness matters.

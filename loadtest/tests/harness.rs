@@ -5,12 +5,19 @@
 
 mod fake;
 
+use std::{
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
+
 use fake::{Fake, Fault};
 use loadtest::{
     checker::Anomaly,
     driver::Arrivals,
+    faults::proxy::FaultProxy,
     scenario::{
         fanout::{self, FanoutPlan},
+        fleet::{Fleet, FleetPlan},
         idle::{self, IdlePlan},
         kill::{KillPlan, KillResult, Victim, run_on},
         pairs::{self, PairsPlan, Partner},
@@ -18,6 +25,9 @@ use loadtest::{
         world::World,
     },
 };
+use rand::SeedableRng;
+use rand_pcg::Pcg64Mcg;
+use tokio::time::sleep;
 
 fn plan() -> KillPlan {
     KillPlan {
@@ -41,7 +51,11 @@ async fn result(fault: Fault, plan: KillPlan) -> KillResult {
 #[track_caller]
 fn finds(result: &KillResult, anomaly: Anomaly) {
     assert!(!result.holds());
-    assert!(result.report.anomalies.contains_key(&anomaly), "{anomaly:?} not in {}", result.report);
+    assert!(
+        result.judged.report.anomalies.contains_key(&anomaly),
+        "{anomaly:?} not in {}",
+        result.judged.report
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -50,18 +64,26 @@ async fn a_server_that_keeps_its_promises_passes() {
     assert!(
         result.holds(),
         "{} unsettled {} behind {}",
-        result.report,
-        result.unsettled,
-        result.behind
+        result.judged.report,
+        result.judged.unsettled,
+        result.judged.behind
     );
-    assert!(result.report.acked > 500 && result.kills.len() == 4, "{}", result.report);
-    assert!(result.losses >= 4 * 24, "every kill cuts every connection: {}", result.losses);
+    assert!(
+        result.judged.report.acked > 500 && result.kills.len() == 4,
+        "{}",
+        result.judged.report
+    );
+    assert!(
+        result.judged.losses >= 4 * 24,
+        "every kill cuts every connection: {}",
+        result.judged.losses
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn untidy_delivery_is_put_right_by_the_client() {
     let result = result(Fault::Untidy, plan()).await;
-    assert!(result.holds(), "{}", result.report);
+    assert!(result.holds(), "{}", result.judged.report);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -73,9 +95,9 @@ async fn dedupe_switched_off_is_found() {
 async fn acks_before_the_sync_are_found() {
     let result = result(Fault::FsyncOff, KillPlan { heal_ms: 4_000, ..plan() }).await;
     assert!(!result.holds());
-    let found = |anomaly| result.report.anomalies.contains_key(&anomaly);
+    let found = |anomaly| result.judged.report.anomalies.contains_key(&anomaly);
     let lost = found(Anomaly::LostWrite) || found(Anomaly::DivergentOffset);
-    assert!(lost, "{}", result.report);
+    assert!(lost, "{}", result.judged.report);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -147,4 +169,35 @@ async fn idle_connections_each_hear_one_message_in_every_wave() {
     let found = idle::run(plan, fake.address(), &population, &pids).await.unwrap();
     assert_eq!(found.waves.iter().map(|wave| wave.messages).collect::<Vec<_>>(), [4, 4]);
     assert!(found.waves[1].idle_cpu_us_per_s.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn devices_move_to_another_address_when_theirs_dies() {
+    let fake = Fake::start(Fault::None).await;
+    let [first, second] = [
+        FaultProxy::start(fake.address(), 1).await.unwrap(),
+        FaultProxy::start(fake.address(), 2).await.unwrap(),
+    ];
+    let world = World::build(fake.address(), "moving-", 4, 4).await.unwrap();
+    let heal = Duration::from_secs(20);
+    let plan = FleetPlan { connections: 12, window: 2, text_bytes: 80, per_second: 50, heal };
+    let mut rng = Pcg64Mcg::seed_from_u64(3);
+    let fleet = Fleet::launch(&plan, &[vec![first.address, second.address]], &world, &mut rng);
+    fleet.send();
+    fleet.wait_for_acks(50).await.unwrap();
+    let accepted = |proxy: &FaultProxy| proxy.stats().accepted.load(Relaxed);
+    let before = [accepted(&first), accepted(&second)];
+    assert!(before.iter().all(|n| *n > 0) && before.iter().sum::<u64>() == 12, "{before:?}");
+    first.refuse(true);
+    first.cut();
+    let begun = Instant::now();
+    while accepted(&second) < 12 {
+        assert!(begun.elapsed() < heal, "not everybody moved: {}", accepted(&second));
+        sleep(Duration::from_millis(5)).await;
+    }
+    fleet.wait_for_acks(50).await.unwrap();
+    assert_eq!(accepted(&first), before[0], "nobody went back");
+    let judged = fleet.finish(&world).await.unwrap();
+    assert!(judged.holds(), "{}", judged.report);
+    assert!(judged.losses >= before[0]);
 }

@@ -4,6 +4,7 @@
 //! Talks to: cargo, npm, the codec's echo server. Start reading at: [`Task`].
 
 mod browser;
+mod cluster;
 mod conformance;
 mod deps;
 mod fuzz;
@@ -36,6 +37,10 @@ enum Task {
         #[arg(long, default_value_t = 30)]
         kills: u32,
     },
+    /// A cluster on this machine, as plain processes: up, status, kill NAME, restart NAME, down.
+    Cluster(cluster::ClusterArgs),
+    /// The long fault campaign on a cluster of its own; prints the verdict as JSON.
+    Faults(cluster::FaultsArgs),
     /// Hostile bytes for everything that the broker reads from strangers, until the time is over or something breaks.
     Fuzz(fuzz::Args),
 }
@@ -49,6 +54,8 @@ fn main() -> anyhow::Result<()> {
         Task::Conformance => conformance::run()?.finish(),
         Task::E2e { filter } => steps::e2e(filter.as_deref()),
         Task::Kill { kills } => steps::kill(kills),
+        Task::Cluster(args) => cluster::operate(&args),
+        Task::Faults(args) => cluster::faults(&args),
         Task::Fuzz(args) => fuzz::run(&args)?.finish(),
     }
 }

@@ -3,7 +3,9 @@
 //! Owns: the list. Never does: print (the binary does). Talks to: the modules below. Start reading at: `kill.rs`.
 
 pub mod attacks;
+pub mod cluster;
 pub mod fanout;
+pub mod fleet;
 pub mod hostile;
 pub mod idle;
 pub mod kill;

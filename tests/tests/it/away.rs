@@ -8,7 +8,7 @@ use loadtest::{
     device::{Device, Phase, Place, Plan, Progress},
     history::{Final, History},
     http::end_of,
-    scenario::{kill::read_all, world::World},
+    scenario::{fleet::read_all, world::World},
     server::{Options, Server},
     session::Session,
 };
@@ -52,7 +52,7 @@ impl Town {
     ) -> Running {
         let person = &self.world.people[person];
         let place = Place {
-            target: self.server.address,
+            targets: vec![self.server.address],
             source: Some(person.source),
             account: person.account.clone(),
             clock: self.clock,
@@ -60,7 +60,8 @@ impl Town {
         };
         // The one conversation that the first person is in, too.
         let groups = person.conversations.iter().copied().filter(|id| id.is_group());
-        let plan = Plan { conversations: groups.collect(), window: 16, text_bytes: 64 };
+        let plan =
+            Plan { conversations: groups.collect(), window: 16, text_bytes: 64, per_second: 0 };
         let (phase, told) = watch::channel(begin);
         let task = tokio::spawn(Device::new(place, session, plan, rand::random()).run(told));
         Running { phase, task }

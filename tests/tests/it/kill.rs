@@ -13,6 +13,6 @@ async fn nothing_is_lost_or_doubled_when_the_server_is_killed() {
     let plan = KillPlan { kills: 5, seed, between_ms: (200, 1_200), ..KillPlan::default() };
     let result = run(plan, Options::default()).await.unwrap();
     assert!(result.holds(), "seed {seed}: {result:#?}");
-    assert!(result.report.acked >= 1_000 && result.kills.len() == 5, "{:?}", result.kills);
+    assert!(result.judged.report.acked >= 1_000 && result.kills.len() == 5, "{:?}", result.kills);
     assert!(result.kills.iter().any(|kill| kill.unacked > 0), "killed in the middle of sending");
 }
