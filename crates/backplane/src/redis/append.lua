@@ -26,9 +26,9 @@ end
 local function load_all(keys, state, args, first)
   local batch = { runs = {}, heads = {}, producers = {}, conversations = {}, names = {} }
   for i = first, #args, 2 do
-    local key = string.sub(args[i], 1, RUN_KEY)
-    local conversation = string.sub(key, 1, 16)
-    local no, mver, kind, count = struct.unpack(RUN_REST, args[i], RUN_KEY + 1)
+    local key = sub(args[i], 1, RUN_KEY)
+    local conversation = sub(key, 1, 16)
+    local no, mver, kind, count = parse(RUN_REST, args[i], RUN_KEY + 1)
     if count > 1 and (kind == CREATED or kind == MEMBER) then
       error('a membership event stands alone in its run')
     end
@@ -81,7 +81,7 @@ local function seed(state, batch, seeds)
   end
   local asked = {}
   for at = 1, #seeds, SEED_BYTES do
-    local conversation, found, seq, ordinal, mver = struct.unpack(SEED, seeds, at)
+    local conversation, found, seq, ordinal, mver = parse(SEED, seeds, at)
     asked[conversation] = true
     local head = batch.heads[conversation]
     if found == 1 and head == false then
@@ -108,27 +108,27 @@ local function again(keys, state, key, producer, no, hash)
     recent = producer and no > producer.last - producer.total
   end
   if not recent then
-    return struct.pack(VERDICT, OLD_ID, 1, 0, 0, 0)
+    return pack(VERDICT, OLD_ID, 1, 0, 0, 0)
   end
   return each_segment(producer, function(first, count, seq, n, ts, at)
     local i = no - first
     if i >= count then
       return nil
     end
-    if string.sub(producer.segments, at + 8 * i, at + 8 * i + 7) ~= hash then
-      return struct.pack(VERDICT, REUSED, 1, seq + i, 0, 0)
+    if sub(producer.segments, at + 8 * i, at + 8 * i + 7) ~= hash then
+      return pack(VERDICT, REUSED, 1, seq + i, 0, 0)
     end
-    return struct.pack(VERDICT, DUP, 1, seq + i, producer.tag == state.epoch and n or 0, ts)
+    return pack(VERDICT, DUP, 1, seq + i, producer.tag == state.epoch and n or 0, ts)
   end)
 end
 
 -- Why a run's next publish may not be stored, or nil.
 local function refusal(head, run)
   if not head then
-    return run.kind ~= CREATED and struct.pack(VERDICT, UNKNOWN, 1, 0, 0, 0) or nil
+    return run.kind ~= CREATED and pack(VERDICT, UNKNOWN, 1, 0, 0, 0) or nil
   end
   if run.kind == CREATED or head.mver ~= run.mver then
-    return struct.pack(VERDICT, STALE, 1, head.mver, 0, 0)
+    return pack(VERDICT, STALE, 1, head.mver, 0, 0)
   end
 end
 
@@ -142,7 +142,7 @@ local function number(state, batch, run, skip, n, ts)
   if head.tag ~= state.epoch and head.seq > 0 then
     seq = seq + EPOCH_SKIP
   end
-  local place = struct.pack(PLACE, before, seq, head.ordinal)
+  local place = pack(PLACE, before, seq, head.ordinal)
   head.seq, head.tag, head.touched = seq + count - 1, state.epoch, true
   if run.kind == MESSAGE then
     head.ordinal = head.ordinal + count
@@ -157,7 +157,7 @@ local function number(state, batch, run, skip, n, ts)
     batch.producers[run.key] = producer
   end
   in_epoch(producer, state.epoch)
-  local hashes = string.sub(run.head, RUN_HASHES + 8 * skip)
+  local hashes = sub(run.head, RUN_HASHES + 8 * skip)
   remember(producer, run.no + skip, count, seq, n, ts, hashes)
   producer.touched = true
   local parts = batch.parts
@@ -168,15 +168,15 @@ local function number(state, batch, run, skip, n, ts)
   else
     local bytes = 0
     for i = 0, skip - 1 do
-      bytes = bytes + struct.unpack('<I4', run.tail, 4 * i + 1)
+      bytes = bytes + parse('<I4', run.tail, 4 * i + 1)
     end
-    local rest = struct.pack(RUN_REST, run.no + skip, run.mver, run.kind, count)
+    local rest = pack(RUN_REST, run.no + skip, run.mver, run.kind, count)
     parts[#parts + 1] = run.key .. rest .. hashes
-    parts[#parts + 1] = string.sub(run.tail, 4 * skip + 1, 4 * run.count)
-    parts[#parts + 1] = string.sub(run.tail, 4 * run.count + bytes + 1)
+    parts[#parts + 1] = sub(run.tail, 4 * skip + 1, 4 * run.count)
+    parts[#parts + 1] = sub(run.tail, 4 * run.count + bytes + 1)
   end
   batch.stored = batch.stored + 1
-  return struct.pack(VERDICT, STORED, count, seq, 0, 0)
+  return pack(VERDICT, STORED, count, seq, 0, 0)
 end
 
 -- All verdicts of a run. What is stored of it is always its end: numbers are consecutive, and the rest is the same.
@@ -193,13 +193,13 @@ local function judge(keys, state, batch, run, verdicts, n, ts)
         verdict = number(state, batch, run, i, n, ts)
       end
     elseif not producer then
-      verdict = struct.pack(VERDICT, OLD_ID, 1, 0, 0, 0)
+      verdict = pack(VERDICT, OLD_ID, 1, 0, 0, 0)
     elseif no > last then
       count = run.count - i
-      verdict = struct.pack(VERDICT, OUT_OF_ORDER, count, last + 1, 0, 0)
+      verdict = pack(VERDICT, OUT_OF_ORDER, count, last + 1, 0, 0)
     else
       local at = RUN_HASHES + 8 * i
-      verdict = again(keys, state, run.key, producer, no, string.sub(run.head, at, at + 7))
+      verdict = again(keys, state, run.key, producer, no, sub(run.head, at, at + 7))
     end
     verdicts[#verdicts + 1] = verdict
     i = i + count
@@ -209,7 +209,7 @@ end
 -- The fields of a producer that was touched: its record, and the older part of its window if that grows, or comes along
 -- from the older generation.
 local function put_producer(keys, state, fields, key, producer)
-  local full = #producer.segments > RECENT_BYTES and producer.total < WINDOW
+  local full = #producer.segments > RECENT_BYTES
   if full or producer.moves then
     local older = older_of(keys, state, key, producer)
     if full then
@@ -233,7 +233,7 @@ local function write(keys, state, batch, n, ts)
     size = size + #part
   end
   local bytes = state.bytes + size
-  local entry = struct.pack(ENTRY, ENTRY_VERSION, state.epoch, n, ts, bytes, batch.stored)
+  local entry = pack(ENTRY, ENTRY_VERSION, state.epoch, n, ts, bytes, batch.stored)
     .. table.concat(batch.parts)
   redis.call('XADD', keys[LOG], id_of(state.epoch, n), 'b', entry)
   local heads, producers = {}, {}

@@ -75,6 +75,8 @@ pub(super) struct Server {
     gauge: memory::Gauge,
     /// When its memory was looked at last.
     looked: Mutex<Option<Instant>>,
+    /// Turns to restore that this process was given.
+    turns: AtomicU64,
     /// Until when this node's lease runs, by the server's clock, as it was told.
     pub(super) lease_until: AtomicU64,
 }
@@ -99,6 +101,7 @@ impl Server {
             known: Mutex::default(),
             gauge: memory::Gauge::default(),
             looked: Mutex::default(),
+            turns: AtomicU64::new(0),
             lease_until: AtomicU64::new(0),
         })
     }
@@ -149,6 +152,16 @@ impl Server {
 
     pub(super) fn epoch(&self) -> u32 {
         self.known().epoch
+    }
+
+    /// How often this process has had a turn to restore. What its followers have read ahead of their callers is not given
+    /// back, so from then on it must not be delivered.
+    pub(super) fn turns(&self) -> u64 {
+        self.turns.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn had_turn(&self) {
+        self.turns.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Notes a place that this process knows of now.

@@ -92,9 +92,9 @@ local function answer(keys, fence, args, now)
     fence.wait = '1'
   end
   local gave = redis.call('HGET', keys[ANSWERS], node)
-  gave = gave and select(5, struct.unpack(ANSWER, gave)) or 0
+  gave = gave and select(5, parse(ANSWER, gave)) or 0
   local epoch, n, w_epoch, w = unpack(args, 3, 6)
-  local packed = struct.pack(ANSWER, tonumber(epoch), tonumber(n), tonumber(w_epoch), tonumber(w), gave)
+  local packed = pack(ANSWER, tonumber(epoch), tonumber(n), tonumber(w_epoch), tonumber(w), gave)
   redis.call('HSET', keys[ANSWERS], node, packed)
   redis.call('HSET', keys[NODES], node, text(math.max(listed, now + tonumber(args[9]))))
 end
@@ -128,7 +128,7 @@ end
 local function compare(keys, state)
   local holds, base = true, state.epoch
   for _, packed in ipairs(redis.call('HVALS', keys[ANSWERS])) do
-    local epoch, n, w_epoch = struct.unpack(ANSWER, packed)
+    local epoch, n, w_epoch = parse(ANSWER, packed)
     holds = holds and not lost(state, epoch, n)
     base = math.max(base, epoch, w_epoch)
   end
@@ -142,7 +142,7 @@ local function common_of(keys, state, base)
     return epoch, n
   end
   for _, packed in ipairs(redis.call('HVALS', keys[ANSWERS])) do
-    local _, _, w_epoch, w = struct.unpack(ANSWER, packed)
+    local _, _, w_epoch, w = parse(ANSWER, packed)
     if w_epoch > epoch or (w_epoch == epoch and w > n) then
       epoch, n = w_epoch, w
     end
@@ -159,7 +159,7 @@ end
 
 local function all_gave(keys)
   for _, packed in ipairs(redis.call('HVALS', keys[ANSWERS])) do
-    if select(5, struct.unpack(ANSWER, packed)) == 0 then
+    if select(5, parse(ANSWER, packed)) == 0 then
       return false
     end
   end
@@ -181,7 +181,7 @@ local function take_turn(keys, state, fence, args, now, lease_ms)
   fence.base = math.max(base, tonumber(fence.base))
   set(keys, 'base', fence.base)
   local busy = fence.turn and tonumber(fence.turn_until) > now
-  local gave = select(5, struct.unpack(ANSWER, redis.call('HGET', keys[ANSWERS], node)))
+  local gave = select(5, parse(ANSWER, redis.call('HGET', keys[ANSWERS], node)))
   if all_gave(keys) or (not busy and now > tonumber(fence.restoring) + 2 * lease_ms) then
     return { 'build' }
   end
@@ -252,10 +252,10 @@ local function restore(keys, args)
   end
   local base = tonumber(fence.base)
   for i = 6, #args do
-    local _, epoch, n = struct.unpack(ENTRY, args[i])
+    local _, epoch, n = parse(ENTRY, args[i])
     if lost(state, epoch, n) and (epoch == base or epoch == state.epoch) then
       -- Big-endian, so that the order of the bytes is the order of the places.
-      local place = struct.pack('>I4I8', epoch, n)
+      local place = pack('>I4I8', epoch, n)
       redis.call('HSETNX', keys[GIVEN], place, args[i])
       redis.call('ZADD', keys[ORDER], 0, place)
     end
@@ -264,8 +264,8 @@ local function restore(keys, args)
     set(keys, 'turn_until', now + tonumber(args[4]))
     return { 'ok' }
   end
-  local epoch, n, w_epoch, w = struct.unpack(ANSWER, redis.call('HGET', keys[ANSWERS], fence.turn))
-  redis.call('HSET', keys[ANSWERS], fence.turn, struct.pack(ANSWER, epoch, n, w_epoch, w, 1))
+  local epoch, n, w_epoch, w = parse(ANSWER, redis.call('HGET', keys[ANSWERS], fence.turn))
+  redis.call('HSET', keys[ANSWERS], fence.turn, pack(ANSWER, epoch, n, w_epoch, w, 1))
   redis.call('HDEL', keys[STATE], 'turn', 'turn_lease', 'turn_until')
   return { 'ok', all_gave(keys) and 1 or 0 }
 end
@@ -279,7 +279,7 @@ local function replay_producer(keys, state, epoch, run)
   producer = join(older_of(keys, state, run.key, producer), producer, epoch)
   in_epoch(producer, epoch)
   local hash = function(i)
-    return string.sub(run.hashes, 8 * i + 1, 8 * i + 8)
+    return sub(run.hashes, 8 * i + 1, 8 * i + 8)
   end
   if run.no > producer.last + 1 then
     producer.total, producer.segments, producer.last = 0, '', run.no - 1
@@ -290,17 +290,17 @@ local function replay_producer(keys, state, epoch, run)
       local no = first + i
       local j = no - run.no
       if j >= 0 and j < run.count then
-        parts[#parts + 1] = struct.pack(SEGMENT, 1, run.seq + j, run.n, run.ts) .. hash(j)
+        parts[#parts + 1] = pack(SEGMENT, 1, run.seq + j, run.n, run.ts) .. hash(j)
       else
-        local old = string.sub(producer.segments, at + 8 * i, at + 8 * i + 7)
-        parts[#parts + 1] = struct.pack(SEGMENT, 1, seq + i, n, ts) .. old
+        local old = sub(producer.segments, at + 8 * i, at + 8 * i + 7)
+        parts[#parts + 1] = pack(SEGMENT, 1, seq + i, n, ts) .. old
       end
     end
   end)
   producer.segments = table.concat(parts)
   local known = producer.last - run.no + 1
   if known < run.count then
-    local hashes, count = string.sub(run.hashes, 8 * known + 1), run.count - known
+    local hashes, count = sub(run.hashes, 8 * known + 1), run.count - known
     remember(producer, run.no + known, count, run.seq + known, run.n, run.ts, hashes)
   end
   redis.call('HSET', young, run.key, pack_producer(producer, epoch))
@@ -309,22 +309,22 @@ end
 -- Writes one entry of before as the next of the new epoch. Heads keep their tag: the new epoch has not numbered them.
 local function write_again(keys, state, fence, entry)
   local epoch, n = tonumber(fence.building), tonumber(fence.built_n) + 1
-  local _, _, _, ts, _, runs = struct.unpack(ENTRY, entry)
+  local _, _, _, ts, _, runs = parse(ENTRY, entry)
   local bytes = tonumber(fence.built_bytes) + #entry
   fence.built_n, fence.built_bytes, state.ts = n, bytes, math.max(state.ts, ts)
-  local parts = { struct.pack(ENTRY, ENTRY_VERSION, epoch, n, ts, bytes, runs) }
+  local parts = { pack(ENTRY, ENTRY_VERSION, epoch, n, ts, bytes, runs) }
   local at = ENTRY_BYTES + 1
   for _ = 1, runs do
-    local before, seq, ordinal = struct.unpack(PLACE, entry, at)
+    local before, seq, ordinal = parse(PLACE, entry, at)
     local begins = at + PLACE_BYTES
-    local key = string.sub(entry, at + PLACE_BYTES, at + PLACE_BYTES + RUN_KEY - 1)
-    local no, mver, kind, count = struct.unpack(RUN_REST, entry, at + PLACE_BYTES + RUN_KEY)
+    local key = sub(entry, at + PLACE_BYTES, at + PLACE_BYTES + RUN_KEY - 1)
+    local no, mver, kind, count = parse(RUN_REST, entry, at + PLACE_BYTES + RUN_KEY)
     local hashes = at + PLACE_BYTES + RUN_HASHES - 1
     replay_producer(keys, state, epoch, {
       key = key, no = no, count = count, seq = seq, n = n, ts = ts,
-      hashes = string.sub(entry, hashes, hashes + 8 * count - 1),
+      hashes = sub(entry, hashes, hashes + 8 * count - 1),
     })
-    local conversation = string.sub(key, 1, 16)
+    local conversation = sub(key, 1, 16)
     local head = head_of(redis.call('HGET', keys[HEADS], conversation))
     if head and head.seq < seq then
       -- What a node gives back does not say what was left out before it: what the log has says it.
@@ -341,12 +341,12 @@ local function write_again(keys, state, fence, entry)
     at = hashes + 8 * count
     local bodies = 0
     for _ = 1, count do
-      bodies = bodies + struct.unpack('<I4', entry, at)
+      bodies = bodies + parse('<I4', entry, at)
       at = at + 4
     end
     at = at + bodies
-    parts[#parts + 1] = struct.pack(PLACE, before, seq, ordinal)
-    parts[#parts + 1] = string.sub(entry, begins, at - 1)
+    parts[#parts + 1] = pack(PLACE, before, seq, ordinal)
+    parts[#parts + 1] = sub(entry, begins, at - 1)
   end
   redis.call('XADD', keys[LOG], id_of(epoch, n), 'b', table.concat(parts))
   return #entry

@@ -73,6 +73,8 @@ pub(super) struct RedisFollower {
     probe_at: Instant,
     /// Something was pushed since the last probe: it is on its way, or leaves a hole that shows.
     heard: bool,
+    /// Turns of this process before which everything was returned that is ready.
+    turns: u64,
     /// Tails in a row whose push was lost.
     missed: u32,
     /// `(n, checksum)` of what was pushed lately.
@@ -82,6 +84,7 @@ pub(super) struct RedisFollower {
 impl RedisFollower {
     pub(super) fn new(server: Arc<Server>, after: Pos) -> Self {
         Self {
+            turns: server.turns(),
             server,
             after,
             reached: after,
@@ -114,6 +117,7 @@ impl RedisFollower {
                     () = std::future::ready(()) => {}
                 }
             }
+            self.heed_turns();
             if let Some(batch) = self.ready.pop_front() {
                 self.after = batch.pos;
                 return Ok(batch);
@@ -137,6 +141,18 @@ impl RedisFollower {
             if let Err(fault) = outcome {
                 self.pause(&fault).await;
             }
+        }
+    }
+
+    /// Drops what was read ahead if the caller was asked for what it holds meanwhile.
+    fn heed_turns(&mut self) {
+        let turns = self.server.turns();
+        if self.turns != turns {
+            (self.turns, self.reached, self.behind) = (turns, self.after, true);
+            self.ready.clear();
+            self.reading = None;
+            let after = self.after.n;
+            self.remembered.retain(|(n, _)| *n <= after);
         }
     }
 

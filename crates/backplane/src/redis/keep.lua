@@ -74,7 +74,7 @@ local function mark(keys, state, n)
   if not item then
     return 0, 0
   end
-  local _, _, _, ts, bytes = struct.unpack(ENTRY, item[2][2])
+  local _, _, _, ts, bytes = parse(ENTRY, item[2][2])
   return ts, bytes
 end
 

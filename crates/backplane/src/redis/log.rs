@@ -182,6 +182,7 @@ async fn tell(
         "turn" => {
             let (epoch, lease) = (part(&answer, 1)?, part(&answer, 4)?);
             let end = pos(&answer, 2)?;
+            server.had_turn();
             Ok(Rejoined::Turn(Admitted { epoch, end, restore: Some(Lease(lease)) }))
         }
         "build" => Ok(Rejoined::Build),

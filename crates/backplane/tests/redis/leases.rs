@@ -103,3 +103,20 @@ async fn an_empty_log_does_not_begin_before_somebody_has_told_what_is_stored() {
         admitted = admitted => assert_eq!(admitted.epoch, 4),
     }
 }
+
+/// The node gave back what it had delivered. What its follower had read ahead is lost, and was delivered afterwards.
+#[tokio::test]
+async fn what_was_read_ahead_and_is_not_given_back_is_not_delivered_either() {
+    let mut two = two().await;
+    let copy = two.copy();
+    for no in 1..=3 {
+        store(&two.a, message(5, no)).await;
+    }
+    let mut follower = two.b.follow(0, Pos::new(1, 1));
+    let first = next(&mut *follower).await;
+    assert_eq!(first.pos, Pos::new(1, 2));
+    two.roll_back(&copy);
+    two.restore(&[first], Pos::default()).await;
+    let then = follower.next().await;
+    assert!(matches!(then, Err(Gap::EpochChanged { epoch: 2, .. })), "{then:?}");
+}
