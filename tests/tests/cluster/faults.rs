@@ -7,8 +7,8 @@ use loadtest::{
 };
 
 /// Kinds that hold today. The others are in docs/STATUS.md with what they find: a new epoch (F6, F7, and F2 or F3 behind the
-/// death of a broker) leaves numbers out that the api's history does not declare as a hole, and F10 leaves a broker without a
-/// follower. They come in here when that is mended.
+/// death of a broker) leaves numbers out that the api's history does not declare as a hole, and F10 meets a mistake of
+/// the proxy. They come in here when that is mended.
 const CODES: [Code; 7] =
     [Code::F1, Code::F8, Code::F11, Code::F14, Code::F17, Code::F19, Code::F20];
 
