@@ -20,7 +20,7 @@ pub(super) struct Gauge(AtomicU8);
 impl Gauge {
     /// Takes a reading. A limit of 0 is none: there is nothing to compare with.
     pub(super) fn observe(&self, used: u64, limit: u64) -> Room {
-        let percent = if limit == 0 { 0 } else { used.saturating_mul(100) / limit };
+        let percent = used.saturating_mul(100).checked_div(limit).unwrap_or(0);
         let room = match percent {
             p if p > RED_PERCENT => Room::Red,
             p if p >= CALM_PERCENT && self.room() == Room::Red => Room::Red,
