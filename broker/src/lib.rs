@@ -145,6 +145,8 @@ pub async fn run(
         () = node.drain_asked() => {}
     }
     drain::drain(&node, &shards, &admission).await;
+    // First, or a last announcement would bring back what is taken away.
+    tasks.shutdown().await;
     // Others bury a node that does not say so after 8 s.
     let _ = seams.live.leave(node.config.node).await;
     Ok(())

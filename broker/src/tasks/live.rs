@@ -1,6 +1,6 @@
 //! Signals both ways: what shards say goes out in flushes, what all nodes say comes in for every shard.
 //!
-//! Owns: the flushes, the versions of presence lists, who is dead. Never does: durability. Talks to: `Live`.
+//! Owns: the flushes. Never does: durability. Talks to: `Live`.
 //! Start reading at: [`Voice`], then [`listen`].
 
 use std::{
@@ -24,6 +24,7 @@ use crate::{
     node::Node,
     presence::PresenceMap,
     runtime::Shards,
+    tasks::roll::{News, Roll},
 };
 
 /// Signals and receipts of the node that wait for a flush; beyond, they fall.
@@ -33,8 +34,6 @@ const FLUSH_MAX: usize = 1_024;
 /// Presence changes are batched over this time.
 const ANNOUNCE: Duration = Duration::from_millis(250);
 const HEARTBEAT: Duration = Duration::from_secs(2);
-/// A node is dead after this much silence.
-const DEAD_MS: u64 = 8_000;
 
 type Announcements = HashMap<UserId, PresenceChange, RandomState>;
 
@@ -158,20 +157,15 @@ async fn publish(live: &dyn Live, flush: impl Iterator<Item = Outgoing>) {
     }
 }
 
-/// What this node has heard of another one's presence list.
-#[derive(Debug, Clone, Copy)]
-struct Heard {
-    version: u64,
-    at_ms: u64,
-}
-
 /// The listening side.
 struct Listener {
     node: Arc<Node>,
     live: Arc<dyn Live>,
     presence: Arc<PresenceMap>,
     shards: Arc<Shards>,
-    heard: HashMap<NodeId, Heard>,
+    heard: Roll,
+    /// The lists could not be read: what is known may lack something.
+    unread: bool,
 }
 
 /// Hears what all nodes publish, for ever.
@@ -183,7 +177,7 @@ pub(crate) async fn listen(
 ) {
     // Subscribed before the lists are read: what changes meanwhile is in the stream.
     let mut stream = live.subscribe();
-    let mut listener = Listener { node, live, presence, shards, heard: HashMap::new() };
+    let mut listener = Listener::new(node, live, presence, shards);
     listener.read_lists().await;
     let mut look = interval(HEARTBEAT);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -197,20 +191,32 @@ pub(crate) async fn listen(
                     listener.read_lists().await;
                 }
             },
-            _ = look.tick() => listener.bury_the_dead(),
+            _ = look.tick() => listener.look().await,
         }
     }
 }
 
 impl Listener {
+    fn new(
+        node: Arc<Node>,
+        live: Arc<dyn Live>,
+        presence: Arc<PresenceMap>,
+        shards: Arc<Shards>,
+    ) -> Self {
+        let heard = Roll::new(node.config.node);
+        Self { node, live, presence, shards, heard, unread: false }
+    }
+
     async fn read_lists(&mut self) {
-        // No answer: what is known stays, with its `as_of`; the next gap or loss asks again.
-        let Ok(lists) = self.live.snapshot().await else { return };
+        let lists = self.live.snapshot().await;
+        // No answer: what is known stays, with its `as_of`; the next look asks again.
+        self.unread = lists.is_err();
+        let Ok(lists) = lists else { return };
         let now = self.node.now();
         let mut changed = Vec::new();
         for list in lists {
             changed.extend(self.presence.replace(&list, now.wall_ms));
-            self.heard.insert(list.node, Heard { version: list.version, at_ms: now.mono_ms });
+            self.heard.read(list.node, list.version, now.mono_ms);
         }
         self.tell(changed);
     }
@@ -230,23 +236,20 @@ impl Listener {
     /// Applies what concerns the map. Returns whether a version is missing.
     fn hear(&mut self, signal: &Signal) -> bool {
         let now = self.node.now();
-        let first = Heard { version: 0, at_ms: now.mono_ms };
         match signal {
             Signal::Presence { node, version, changes } => {
-                let heard = self.heard.entry(*node).or_insert(first);
-                heard.at_ms = now.mono_ms;
-                if *version > heard.version {
-                    let gap = *version != heard.version + 1;
-                    heard.version = *version;
-                    self.presence.apply(*node, changes);
-                    return gap;
+                match self.heard.announced(*node, *version, now.mono_ms) {
+                    News::Known => {}
+                    News::Next => self.presence.apply(*node, changes),
+                    News::Gap => {
+                        self.presence.apply(*node, changes);
+                        return true;
+                    }
                 }
             }
-            Signal::Heartbeat { node } => {
-                self.heard.entry(*node).or_insert(first).at_ms = now.mono_ms;
-            }
+            Signal::Heartbeat { node } => self.heard.hear(*node, now.mono_ms),
             Signal::NodeGone { node } => {
-                self.heard.remove(node);
+                self.heard.forget(*node);
                 let gone = self.presence.remove_node(*node, now.wall_ms);
                 self.tell(gone);
             }
@@ -255,19 +258,15 @@ impl Listener {
         false
     }
 
-    /// Forgets nodes that are silent, but only while this node's own heartbeat comes back: else it is the one that is deaf.
-    fn bury_the_dead(&mut self) {
+    /// Forgets nodes that are silent, and reads what could not be read.
+    async fn look(&mut self) {
         let now = self.node.now();
-        let silent = |heard: &Heard| heard.at_ms + DEAD_MS < now.mono_ms;
-        if self.heard.get(&self.node.config.node).is_none_or(silent) {
-            return;
-        }
-        let dead: Vec<NodeId> =
-            self.heard.iter().filter(|(_, heard)| silent(heard)).map(|(node, _)| *node).collect();
-        for node in dead {
-            self.heard.remove(&node);
+        for node in self.heard.take_dead(now.mono_ms) {
             let gone = self.presence.remove_node(node, now.wall_ms);
             self.tell(gone);
+        }
+        if self.unread {
+            self.read_lists().await;
         }
     }
 

@@ -5,4 +5,5 @@
 pub(crate) mod append;
 pub(crate) mod follow;
 pub(crate) mod live;
+mod roll;
 pub(crate) mod watermark;
