@@ -15,9 +15,11 @@ export function EmojiPopover({ place, onPick, onClose }: Props) {
     const panel = ref.current;
     if (!panel) return;
     panel.showPopover();
-    const width = Math.min(SIZE.width, innerWidth - 3 * MARGIN);
-    panel.style.left = `${Math.max(MARGIN, Math.min(place.x, innerWidth - width - MARGIN))}px`;
-    panel.style.top = `${Math.max(MARGIN, Math.min(place.y, innerHeight - SIZE.height - MARGIN))}px`;
+    // As properties: on a phone the style sheet puts it at the bottom instead.
+    const x = Math.max(MARGIN, Math.min(place.x, innerWidth - SIZE.width - MARGIN));
+    const y = Math.max(MARGIN, Math.min(place.y, innerHeight - SIZE.height - MARGIN));
+    panel.style.setProperty('--x', `${x}px`);
+    panel.style.setProperty('--y', `${y}px`);
   }, [place]);
   const [before] = useState(() => document.activeElement);
   useEffect(
@@ -28,16 +30,19 @@ export function EmojiPopover({ place, onPick, onClose }: Props) {
     [before],
   );
   return (
-    <div ref={ref} popover="manual" className="emoji-popover">
-      <Suspense fallback={null}>
-        <EmojiPicker
-          onPick={(emoji) => {
-            onClose();
-            onPick(emoji);
-          }}
-          onClose={onClose}
-        />
-      </Suspense>
-    </div>
+    <>
+      <div className="menu-scrim" />
+      <div ref={ref} popover="manual" className="emoji-popover">
+        <Suspense fallback={null}>
+          <EmojiPicker
+            onPick={(emoji) => {
+              onClose();
+              onPick(emoji);
+            }}
+            onClose={onClose}
+          />
+        </Suspense>
+      </div>
+    </>
   );
 }

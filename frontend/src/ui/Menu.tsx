@@ -26,8 +26,11 @@ export function Menu({ label, place, entries, onClose, header }: Props) {
     if (!menu) return;
     menu.showPopover();
     const { width, height } = menu.getBoundingClientRect();
-    menu.style.left = `${Math.max(MARGIN, Math.min(place.x, innerWidth - width - MARGIN))}px`;
-    menu.style.top = `${Math.max(MARGIN, Math.min(place.y, innerHeight - height - MARGIN))}px`;
+    // As properties: on a phone the style sheet puts it at the bottom instead.
+    const x = Math.max(MARGIN, Math.min(place.x, innerWidth - width - MARGIN));
+    const y = Math.max(MARGIN, Math.min(place.y, innerHeight - height - MARGIN));
+    menu.style.setProperty('--x', `${x}px`);
+    menu.style.setProperty('--y', `${y}px`);
   }, [place]);
 
   useEffect(() => {
