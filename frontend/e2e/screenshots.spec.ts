@@ -3,6 +3,7 @@ import { type Browser, type BrowserContext, expect, type Page, test } from '@pla
 import { SIZES } from './check';
 import { bubble, field } from './people';
 import { type Scene, scene, talkIn, type Username } from './scene';
+import { states } from './states';
 
 const FOLDER = process.env.WEBCHAT_SCREENSHOTS ?? '';
 test.skip(FOLDER === '', 'only with WEBCHAT_SCREENSHOTS');
@@ -39,7 +40,7 @@ for (const viewport of SIZES) {
     };
 
     test(`pictures at ${name}`, async ({ browser }) => {
-      test.setTimeout(180_000);
+      test.setTimeout(400_000);
       let number = 0;
       const contexts: BrowserContext[] = [];
       const enter = async (who: Username) => {
@@ -155,6 +156,7 @@ for (const viewport of SIZES) {
       const empty = await enter('max');
       await open(empty, '/settings/profile');
       await shoot(empty, 'long-name');
+      await states({ world, phone, enter, open, shoot });
       for (const context of contexts) await context.close();
     });
   }

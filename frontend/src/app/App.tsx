@@ -1,13 +1,13 @@
 import { useQueryClient } from '@tanstack/react-query';
-import { useEffect } from 'react';
+import { useEffect, useRef } from 'react';
 import { useApi } from '../api/context';
 import { meKeys, useMe } from '../api/queries/me';
 import { AuthPage } from '../features/auth/AuthPage';
 import { useRoute } from '../lib/router';
 import { texts } from '../lib/texts';
-import { Button } from '../ui/Button';
 import { Toasts } from '../ui/Toasts';
 import { Logo } from './Logo';
+import { Unreachable } from './Unreachable';
 import { Workspace } from './Workspace';
 
 /** Who is there decides: the pages for strangers, or the workspace. */
@@ -24,7 +24,13 @@ export function App() {
     [api, queries],
   );
 
-  let page = (
+  // Once it has failed, it says so until there is an answer: not now and then, between two tries.
+  const troubled = useRef(false);
+  if (me.data !== undefined) troubled.current = false;
+  else if (me.failureCount > 0 || me.isError) troubled.current = true;
+  let page = troubled.current ? (
+    <Unreachable onRetry={() => void me.refetch()} />
+  ) : (
     <main className="splash" aria-busy>
       <h1 className="visually-hidden">{texts.loading}</h1>
       <Logo size={64} />
@@ -33,16 +39,6 @@ export function App() {
   if (me.data) page = <Workspace key={me.data.id} me={me.data} />;
   else if (me.data === null)
     page = <AuthPage mode={route.page === 'register' ? 'register' : 'login'} logo={<Logo />} />;
-  else if (me.isError) {
-    page = (
-      <main className="splash">
-        <div className="empty">
-          <h1>{texts.offlineError}</h1>
-          <Button onClick={() => void me.refetch()}>{texts.retry}</Button>
-        </div>
-      </main>
-    );
-  }
   return (
     <>
       {page}

@@ -1,10 +1,12 @@
 import { useQueryClient } from '@tanstack/react-query';
 import { useEffect, useState } from 'react';
 import { useApi } from '../api/context';
-import { refetchChanged } from '../api/queries/me';
+import { meKeys, refetchChanged } from '../api/queries/me';
 import type { Me } from '../api/types';
 import { ChatProvider } from '../lib/chat';
+import { texts } from '../lib/texts';
 import { browserPorts, type ChatClient, createClient } from '../realtime';
+import { toast } from '../ui/Toasts';
 import { refetchOnEvent } from './refetch';
 import { Shell } from './Shell';
 
@@ -17,11 +19,18 @@ export function Workspace({ me }: { me: Me }) {
     const client = createClient(browserPorts(api, me.id), me.id);
     const offChanged = client.onUserChanged((what) => refetchChanged(queries, what));
     const offEvent = client.onEvent((event) => refetchOnEvent(queries, event));
+    const offConnection = client.connection.subscribe(() => {
+      const state = client.connection.get();
+      if (state.phase !== 'disconnected' || state.reason !== 'disabled') return;
+      toast(texts.errors.disabled ?? '');
+      queries.setQueryData(meKeys.me, null);
+    });
     client.start();
     setChat(client);
     return () => {
       offChanged();
       offEvent();
+      offConnection();
       void client.stop();
     };
   }, [api, queries, me.id]);

@@ -24,6 +24,7 @@ export const texts = {
   skip: 'Skip to messages',
   somethingWrong: 'That did not work. Please try again.',
   offlineError: 'The server cannot be reached right now.',
+  unreachableText: 'This page goes on by itself as soon as it answers. Nothing you wrote is lost.',
   plural,
 
   auth: {
@@ -293,6 +294,10 @@ export const texts = {
       `You are offline. What you see is from ${since}. Messages you write are sent later.`,
     offlineFromStart: 'You are offline. Messages you write are sent later.',
     tryNow: 'Try now',
+    stuck:
+      'The server takes no messages at the moment. Yours are kept and sent as soon as it does.',
+    refused: 'The server does not understand this page any more.',
+    reload: 'Reload the page',
   },
 
   settings: {
@@ -403,6 +408,8 @@ export const texts = {
   errors: {
     unavailable: 'The server is busy. Please try again in a moment.',
     rate_limited: 'Too many tries. Please wait a moment.',
+    internal: 'The server made a mistake. Please try again.',
+    unknown: 'The server did not say whether that worked. Please look, and try again.',
     forbidden: 'You are not allowed to do that.',
     not_found: 'That does not exist any more.',
     conflict: 'Somebody changed this in the meantime. Please try again.',
