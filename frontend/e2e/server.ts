@@ -10,17 +10,24 @@ import { createInterface } from 'node:readline';
 
 export type OwnServer = {
   url: string;
-  data: string;
   process: ChildProcess;
+  /** Kills it; what it keeps stays, and the next start finds it at the same address. */
+  kill: () => Promise<void>;
+  again: () => Promise<OwnServer>;
   stop: () => Promise<void>;
 };
+type Place = { port: string; data: string };
 
-/** Starts it on free ports and waits until it says its address. */
+/** Starts it on a free port and waits until it says its address. */
 export async function startServer(...options: string[]): Promise<OwnServer> {
+  const data = await mkdtemp(join(tmpdir(), 'webchat-e2e-'));
+  return start({ port: '0', data }, options);
+}
+
+async function start({ port, data }: Place, options: string[]): Promise<OwnServer> {
   const binary = process.env.WEBCHAT_BIN;
   if (!binary) throw new Error('WEBCHAT_BIN names no server');
-  const data = await mkdtemp(join(tmpdir(), 'webchat-e2e-'));
-  const ports = ['--port', '0', '--admin-port', '0'];
+  const ports = ['--port', port, '--admin-port', '0'];
   const child = spawn(binary, [...ports, '--data', data, ...options], {
     stdio: ['ignore', 'pipe', 'ignore'],
   });
@@ -28,9 +35,12 @@ export async function startServer(...options: string[]): Promise<OwnServer> {
     child.once('exit', () => resolve());
     child.once('error', () => resolve());
   });
-  const stop = async () => {
+  const kill = async () => {
     child.kill('SIGKILL');
     await ended;
+  };
+  const stop = async () => {
+    await kill();
     await rm(data, { recursive: true, force: true });
   };
   const lines = createInterface({ input: child.stdout });
@@ -41,7 +51,10 @@ export async function startServer(...options: string[]): Promise<OwnServer> {
     });
   });
   const url = await Promise.race([address, ended]);
-  if (url) return { url, data, process: child, stop };
+  if (url) {
+    const again = () => start({ port: new URL(url).port, data }, options);
+    return { url, process: child, kill, again, stop };
+  }
   await stop();
   throw new Error('the server ended before it was ready');
 }

@@ -31,6 +31,8 @@ export type ApiPorts = {
   fetch?: typeof fetch;
   exclusive?: Exclusive;
   shared?: Shared | null;
+  /** How long to wait for an answer. */
+  deadlineMs?: number;
   /** Extra headers, e.g. `Authorization` for bots. */
   headers?: Readonly<Record<string, string>>;
 };
@@ -43,6 +45,8 @@ export type Refreshed =
 /** Where a 401 is about what was sent, not about the session. */
 const ENTRY = new Set(['/api/auth/login', '/api/auth/register', '/api/auth/refresh']);
 const REFRESH_LOCK = 'webchat-refresh';
+/** The server answers within 20 s, if only to say that it cannot: after that nobody is there. */
+const DEADLINE_MS = 30_000;
 
 /** Never leaves the browser, and is not stored: the reply holds a socket token. */
 export function browserShared(): Shared | null {
@@ -68,6 +72,7 @@ export class Api {
   readonly #base: string;
   readonly #fetch: typeof fetch;
   readonly #exclusive: Exclusive;
+  readonly #deadlineMs: number;
   readonly #headers: Readonly<Record<string, string>>;
   readonly #onDenied = new Set<() => void>();
   readonly #shared: Shared | null;
@@ -79,6 +84,7 @@ export class Api {
     this.#base = ports.base ?? '';
     this.#fetch = ports.fetch ?? ((...args) => globalThis.fetch(...args));
     this.#exclusive = ports.exclusive ?? browserExclusive();
+    this.#deadlineMs = ports.deadlineMs ?? DEADLINE_MS;
     this.#headers = ports.headers ?? {};
     this.#shared = ports.shared === undefined ? browserShared() : ports.shared;
     this.#shared?.onHeard((reply) => {
@@ -126,8 +132,12 @@ export class Api {
     if (response.status === 204) return undefined as T;
     try {
       return (await response.json()) as T;
-    } catch {
-      throw new ApiError('unexpected', response.status, 'the answer is not JSON');
+    } catch (error) {
+      if (options.signal?.aborted) throw error;
+      // Whole, but no JSON; anything else is an answer that was cut off.
+      if (error instanceof SyntaxError)
+        throw new ApiError('unexpected', response.status, 'the answer is not JSON');
+      throw unreachable();
     }
   }
 
@@ -173,7 +183,8 @@ export class Api {
       init.body = JSON.stringify(options.body);
     }
     if (options.idempotencyKey) headers['Idempotency-Key'] = options.idempotencyKey;
-    if (options.signal) init.signal = options.signal;
+    const deadline = AbortSignal.timeout(this.#deadlineMs);
+    init.signal = options.signal ? AbortSignal.any([options.signal, deadline]) : deadline;
     try {
       return await this.#fetch(this.#base + path + queryString(options.query), init);
     } catch (error) {
