@@ -16,6 +16,11 @@ test('a server that is killed and comes back: nothing to do, nothing lost', asyn
   await talkTo(page, bob.name);
   await say(page, 'Before');
   await expect(bubble(page, 'Before').getByLabel(/Sent|Delivered/)).toBeVisible();
+  // Seen before, so that its part of the page is there.
+  await page.goto('/settings/sessions');
+  await expect(page.getByText('This device')).toBeVisible();
+  await page.goBack();
+  await expect(bubble(page, 'Before')).toBeVisible();
 
   await server.kill();
   await expect(page.getByText(/Reconnecting… What you see is from/)).toBeVisible();
@@ -47,6 +52,15 @@ test('a page that opens while the server cannot answer goes on by itself', async
   await expect(page.getByRole('heading', { name: /cannot be reached/ })).toBeVisible();
   await context.unroute('**/api/**');
   await expect(page.getByRole('heading', { name: 'Chats' })).toBeVisible({ timeout: 30_000 });
+
+  // A part of the page that does not come takes nothing else with it, and comes later.
+  await context.route('**/assets/SettingsPage*', (route) => route.abort());
+  await page.reload();
+  await page.getByRole('link', { name: 'Settings' }).click();
+  await expect(page.getByText('This part of the page could not be loaded.')).toBeVisible();
+  await expect(page.getByRole('link', { name: 'People' })).toBeVisible();
+  await context.unroute('**/assets/SettingsPage*');
+  await expect(page.getByRole('heading', { name: 'Settings' })).toBeVisible({ timeout: 30_000 });
   await context.close();
 });
 

@@ -96,7 +96,7 @@ async function expectReaders(page: Page, n: number): Promise<void> {
 
 async function seqOf(context: BrowserContext, id: string, text: string): Promise<number> {
   const page = await (await context.request.get(`/api/conversations/${id}/messages`)).json();
-  const found = page.messages.find((one: { body?: { text?: string } }) => one.body?.text === text);
+  const found = page.items.find((one: { text?: string }) => one.text === text);
   return found.seq;
 }
 

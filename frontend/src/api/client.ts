@@ -4,7 +4,7 @@
  * Owns: the refresh in flight. Never does: cache, hold tokens beyond the last reply. Talks to: fetch, Web Locks.
  * Start reading at: `Api.request`. Source: HTTP contract, DESIGN.md §6.
  */
-import { ApiError, problemOf } from './problem';
+import { ApiError, type ProblemCode, problemOf } from './problem';
 import type { AuthReply } from './types';
 
 type Query = Readonly<Record<string, string | number | undefined>>;
@@ -13,6 +13,8 @@ export type RequestOptions = {
   body?: unknown;
   signal?: AbortSignal | undefined;
   idempotencyKey?: string;
+  /** Goes on when the page is left meanwhile. For small bodies: a browser allows 64 KiB at a time. */
+  keepalive?: boolean;
 };
 type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
@@ -74,7 +76,7 @@ export class Api {
   readonly #exclusive: Exclusive;
   readonly #deadlineMs: number;
   readonly #headers: Readonly<Record<string, string>>;
-  readonly #onDenied = new Set<() => void>();
+  readonly #onDenied = new Set<(why: ProblemCode) => void>();
   readonly #shared: Shared | null;
   #refreshing: Promise<Refreshed> | null = null;
   /** The reply that another tab got while this one waited for the lock. */
@@ -108,8 +110,8 @@ export class Api {
     return this.request<T>('DELETE', path, options);
   }
 
-  /** Calls back when a refresh was refused: the session is over. */
-  onDenied(listener: () => void): () => void {
+  /** Calls back when a refresh was refused, and why: the session is over. */
+  onDenied(listener: (why: ProblemCode) => void): () => void {
     this.#onDenied.add(listener);
     return () => this.#onDenied.delete(listener);
   }
@@ -162,10 +164,10 @@ export class Api {
         this.#shared?.tell(reply);
         return { ok: true, reply };
       }
-      // Read to the end, or the browser keeps the connection for an answer nobody takes.
-      await response.text();
+      // Read to the end in any case, or the browser keeps the connection for an answer nobody takes.
+      const { code } = await problemOf(response);
       if (response.status === 401 || response.status === 403) {
-        for (const listener of [...this.#onDenied]) listener();
+        for (const listener of [...this.#onDenied]) listener(code);
         return { ok: false, why: 'denied' };
       }
     } catch {
@@ -182,6 +184,7 @@ export class Api {
       headers['Content-Type'] = 'application/json';
       init.body = JSON.stringify(options.body);
     }
+    if (options.keepalive) init.keepalive = true;
     if (options.idempotencyKey) headers['Idempotency-Key'] = options.idempotencyKey;
     const deadline = AbortSignal.timeout(this.#deadlineMs);
     init.signal = options.signal ? AbortSignal.any([options.signal, deadline]) : deadline;

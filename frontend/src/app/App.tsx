@@ -3,9 +3,10 @@ import { useEffect, useRef } from 'react';
 import { useApi } from '../api/context';
 import { meKeys, useMe } from '../api/queries/me';
 import { AuthPage } from '../features/auth/AuthPage';
+import { explain } from '../lib/names';
 import { useRoute } from '../lib/router';
 import { texts } from '../lib/texts';
-import { Toasts } from '../ui/Toasts';
+import { Toasts, toast } from '../ui/Toasts';
 import { Logo } from './Logo';
 import { Unreachable } from './Unreachable';
 import { Workspace } from './Workspace';
@@ -18,8 +19,10 @@ export function App() {
 
   useEffect(
     () =>
-      api.onDenied(() => {
-        if (queries.getQueryData(meKeys.me)) queries.setQueryData(meKeys.me, null);
+      api.onDenied((why) => {
+        if (!queries.getQueryData(meKeys.me)) return;
+        queries.setQueryData(meKeys.me, null);
+        toast(why === 'disabled' ? explain({ code: why }) : texts.auth.sessionEnded);
       }),
     [api, queries],
   );

@@ -58,7 +58,14 @@ export function ConversationComposer({
     if (text !== (chat.conversations.get().byId.get(id)?.draft ?? ''))
       chat.patchMine(id, { draft: text }).catch(() => undefined);
   }, [chat, id]);
-  useEffect(() => saveNow, [saveNow]);
+  useEffect(() => {
+    // Closed or reloaded within the pause after the last key.
+    addEventListener('pagehide', saveNow);
+    return () => {
+      removeEventListener('pagehide', saveNow);
+      saveNow();
+    };
+  }, [saveNow]);
 
   const editing = focus.kind === 'edit';
   const onText = useCallback(

@@ -4,7 +4,7 @@ import { useApi } from '../api/context';
 import { meKeys, refetchChanged } from '../api/queries/me';
 import type { Me } from '../api/types';
 import { ChatProvider } from '../lib/chat';
-import { texts } from '../lib/texts';
+import { explain } from '../lib/names';
 import { browserPorts, type ChatClient, createClient } from '../realtime';
 import { toast } from '../ui/Toasts';
 import { refetchOnEvent } from './refetch';
@@ -22,7 +22,8 @@ export function Workspace({ me }: { me: Me }) {
     const offConnection = client.connection.subscribe(() => {
       const state = client.connection.get();
       if (state.phase !== 'disconnected' || state.reason !== 'disabled') return;
-      toast(texts.errors.disabled ?? '');
+      if (!queries.getQueryData(meKeys.me)) return;
+      toast(explain({ code: state.reason }));
       queries.setQueryData(meKeys.me, null);
     });
     client.start();

@@ -25,6 +25,9 @@ export const texts = {
   somethingWrong: 'That did not work. Please try again.',
   offlineError: 'The server cannot be reached right now.',
   unreachableText: 'This page goes on by itself as soon as it answers. Nothing you wrote is lost.',
+  partFailed: 'This part of the page could not be loaded. The server may be away.',
+  crashed: 'Something in this page broke',
+  crashedText: 'What you wrote is kept. A fresh page should do.',
   plural,
 
   auth: {

@@ -1,7 +1,8 @@
-import { lazy, Suspense, useEffect, useLayoutEffect, useRef, useState } from 'react';
+import { useEffect, useLayoutEffect, useRef, useState } from 'react';
+import { Lazy, Part } from './Lazy';
 import type { MenuPlace } from './Menu';
 
-const EmojiPicker = lazy(() => import('./EmojiPicker'));
+const EmojiPicker = new Part(() => import('./EmojiPicker'));
 const MARGIN = 8;
 /** Of the picker, known before it is loaded. */
 const SIZE = { width: 360, height: 340 };
@@ -33,15 +34,16 @@ export function EmojiPopover({ place, onPick, onClose }: Props) {
     <>
       <div className="menu-scrim" />
       <div ref={ref} popover="manual" className="emoji-popover">
-        <Suspense fallback={null}>
-          <EmojiPicker
-            onPick={(emoji) => {
+        <Lazy
+          part={EmojiPicker}
+          props={{
+            onPick: (emoji) => {
               onClose();
               onPick(emoji);
-            }}
-            onClose={onClose}
-          />
-        </Suspense>
+            },
+            onClose,
+          }}
+        />
       </div>
     </>
   );
