@@ -1,6 +1,6 @@
 /** A server that is away, hangs, or comes back: what one sees of it, and that it heals by itself. */
 import { expect, test } from '@playwright/test';
-import { bubble, field, newPerson, say, talkTo } from './people';
+import { bubble, field, newPerson, PASSWORD, say, talkTo } from './people';
 import { type OwnServer, startServer } from './server';
 
 let server: OwnServer;
@@ -91,8 +91,12 @@ test('a disabled account is led to the login, and told why', async ({ browser })
   await admin.page.goto('/admin/users');
   await admin.page.getByRole('button', { name: `Actions for ${eve.name}` }).click();
   await admin.page.getByRole('menuitem', { name: 'Disable' }).click();
-  await expect(eve.page.getByText('This account is disabled.')).toBeVisible();
-  await expect(eve.page.getByRole('button', { name: 'Log in' })).toBeVisible();
+  const notice = eve.page.getByRole('alert');
+  await expect(notice).toHaveText(/Your session ended|This account is disabled/);
+  await eve.page.getByLabel('Username').fill(eve.name);
+  await eve.page.getByLabel('Password', { exact: true }).fill(PASSWORD);
+  await eve.page.getByRole('button', { name: 'Log in' }).click();
+  await expect(notice).toHaveText('This account is disabled.');
   await admin.context.close();
   await eve.context.close();
 });

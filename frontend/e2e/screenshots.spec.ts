@@ -45,6 +45,7 @@ for (const viewport of SIZES) {
       const contexts: BrowserContext[] = [];
       const enter = async (who: Username) => {
         const page = await as(browser, who, options);
+        page.setDefaultTimeout(10_000);
         contexts.push(page.context());
         return page;
       };

@@ -97,12 +97,15 @@ async function dialogs({ world, enter, open, shoot }: Studio): Promise<void> {
   await page.getByRole('dialog').getByRole('searchbox').fill('max');
   await page.getByRole('dialog').locator('.row').first().waitFor();
   await shoot(page, 'add-people');
-  await page.keyboard.press('Escape');
+  await page.getByRole('button', { name: 'Close' }).last().click();
   await page.getByRole('button', { name: 'Leave group' }).click();
   await shoot(page, 'leave-group');
   await page.keyboard.press('Escape');
   await open(page, '/settings/account');
-  await page.getByRole('button', { name: 'Delete' }).first().click();
+  await page
+    .getByRole('button', { name: /Delete/ })
+    .first()
+    .click();
   await shoot(page, 'delete-account');
   await page.keyboard.press('Escape');
   await open(page, '/');

@@ -1,17 +1,16 @@
 import { useQueryClient } from '@tanstack/react-query';
 import { useEffect, useState } from 'react';
 import { useApi } from '../api/context';
-import { meKeys, refetchChanged } from '../api/queries/me';
+import type { ProblemCode } from '../api/problem';
+import { refetchChanged } from '../api/queries/me';
 import type { Me } from '../api/types';
 import { ChatProvider } from '../lib/chat';
-import { explain } from '../lib/names';
 import { browserPorts, type ChatClient, createClient } from '../realtime';
-import { toast } from '../ui/Toasts';
 import { refetchOnEvent } from './refetch';
 import { Shell } from './Shell';
 
 /** Everything behind the login: owns the tab's one realtime client. */
-export function Workspace({ me }: { me: Me }) {
+export function Workspace({ me, onEnd }: { me: Me; onEnd: (why: ProblemCode) => void }) {
   const [api, queries] = [useApi(), useQueryClient()];
   const [chat, setChat] = useState<ChatClient | null>(null);
 
@@ -22,9 +21,7 @@ export function Workspace({ me }: { me: Me }) {
     const offConnection = client.connection.subscribe(() => {
       const state = client.connection.get();
       if (state.phase !== 'disconnected' || state.reason !== 'disabled') return;
-      if (!queries.getQueryData(meKeys.me)) return;
-      toast(explain({ code: state.reason }));
-      queries.setQueryData(meKeys.me, null);
+      onEnd(state.reason);
     });
     client.start();
     setChat(client);
@@ -34,7 +31,7 @@ export function Workspace({ me }: { me: Me }) {
       offConnection();
       void client.stop();
     };
-  }, [api, queries, me.id]);
+  }, [api, queries, me.id, onEnd]);
 
   if (!chat) return null;
   return (
