@@ -76,9 +76,9 @@ test('who has read is counted, while it happens and after a reload', async ({
   await expectReaders(ada.page, 2 + READERS_BY_SOCKET);
 
   await readBySocket(others, members.slice(READERS_BY_SOCKET), id, seq);
-  await expect(message.getByLabel('Read')).toBeVisible({ timeout: 60_000 });
+  await ada.page.reload();
+  await expect(message.getByLabel('Read')).toBeVisible();
   await expectReaders(ada.page, OTHERS - 1);
-  // Somebody who joins now has not read it, but a new message is what they are asked about.
   await say(bob.page, 'Bob is');
   await expect(bubble(ada.page, 'Bob is')).toBeVisible();
   for (const person of [ada, bob, cleo]) await person.context.close();
