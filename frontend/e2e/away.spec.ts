@@ -25,6 +25,14 @@ test('a server that is killed and comes back: nothing to do, nothing lost', asyn
   await server.kill();
   await expect(page.getByText(/Reconnecting… What you see is from/)).toBeVisible();
   await say(page, 'While it was away');
+  // An edit needs the server: what was typed is not lost with it.
+  await bubble(page, 'Before').click({ button: 'right' });
+  await page.getByRole('menuitem', { name: 'Edit' }).click();
+  await field(page).fill('Before, and better');
+  await field(page).press('Enter');
+  await expect(page.getByText('The server cannot be reached right now.')).toBeVisible();
+  await expect(field(page)).toHaveValue('Before, and better');
+  await page.keyboard.press('Escape');
   await page.getByRole('link', { name: 'Settings' }).click();
   await page.getByRole('link', { name: 'Devices' }).click();
   // Three tries, then it says so.

@@ -80,7 +80,11 @@ export function ConversationComposer({
   );
   const onSend = (text: string) => {
     if (focus.kind === 'edit') {
-      onEdited(focus.entry, text).catch((failure: unknown) => toast(explain(failure)));
+      const { entry } = focus;
+      onEdited(entry, text).catch((failure: unknown) => {
+        toast(explain(failure));
+        onFocus({ kind: 'edit', entry, text });
+      });
     } else {
       const outcome = chat.publish(
         id,
@@ -112,7 +116,7 @@ export function ConversationComposer({
       title={title}
       textKey={focus.kind === 'edit' ? `edit:${focus.entry.seq}` : id}
       focusKey={focus.kind === 'new' ? '' : `${focus.kind}:${focus.entry.seq}`}
-      initial={focus.kind === 'edit' ? focus.entry.text : typed.current}
+      initial={focus.kind === 'edit' ? (focus.text ?? focus.entry.text) : typed.current}
       mode={mode}
       people={people}
       onText={onText}
