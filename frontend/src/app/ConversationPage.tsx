@@ -33,6 +33,8 @@ export function ConversationPage({ me, route }: Props) {
   if (cursor.current === undefined && conversation)
     cursor.current = conversation.unread > 0 ? conversation.read : null;
   const unreadAfter = cursor.current ?? null;
+  const wasThere = useRef(false);
+  if (conversation) wasThere.current = true;
   useRetry(view.phase === 'failed', () => void handle.reload());
   const page = useConversation({ me, conversation, id: route.id, at: route.at, handle, view });
 
@@ -42,7 +44,7 @@ export function ConversationPage({ me, route }: Props) {
         <EmptyState
           page
           icon={<MessageCircleOff size={28} />}
-          title={texts.timeline.unreachable}
+          title={wasThere.current ? texts.timeline.over : texts.timeline.unreachable}
           text=""
         >
           <Button onClick={() => navigate('/')}>{texts.join.home}</Button>
