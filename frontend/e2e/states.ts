@@ -134,7 +134,7 @@ async function failures({ world, enter, open, shoot }: Studio): Promise<void> {
     route.fulfill({ status: 503, json: { code: 'unavailable' } }),
   );
   await page.goto('/');
-  await page.waitForTimeout(9_000);
+  await page.getByRole('heading', { name: /cannot be reached/ }).waitFor();
   await shoot(page, 'server-busy-at-start');
 }
 
