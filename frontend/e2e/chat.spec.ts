@@ -102,6 +102,7 @@ test('a group: everybody gets it, one who joins by link too, a removed one not a
   await ada.page.getByRole('button', { name: `Actions for ${eve.name}` }).click();
   await ada.page.getByRole('menuitem', { name: 'Remove from group' }).click();
   await expect(ada.page.getByText(`You removed ${eve.name}`)).toBeVisible();
+  await expect(eve.page.getByText('You are no longer part of this group')).toBeVisible();
   await say(ada.page, 'Only for members');
   await expect(bubble(bob.page, 'Only for members')).toBeVisible();
   await expect(bubble(eve.page, 'Only for members')).toHaveCount(0);

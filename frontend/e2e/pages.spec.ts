@@ -12,7 +12,9 @@ for (const viewport of SIZES) {
   for (const colorScheme of ['light', 'dark'] as const) {
     test(`pages at ${viewport.width}×${viewport.height}, ${colorScheme}`, async ({ browser }) => {
       test.setTimeout(240_000);
-      const options = { viewport, colorScheme, reducedMotion: 'reduce' as const };
+      const phone = viewport.width < 760;
+      const touch = { hasTouch: phone, isMobile: phone };
+      const options = { viewport, colorScheme, reducedMotion: 'reduce' as const, ...touch };
       const visitor = await browser.newContext(options);
       const stranger = await visitor.newPage();
       await observeShifts(stranger);

@@ -3,6 +3,7 @@ import { type Browser, type BrowserContext, expect, type Page, test } from '@pla
 import { SIZES } from './check';
 import { bubble, field } from './people';
 import { type Scene, scene, talkIn, type Username } from './scene';
+import { states } from './states';
 
 const FOLDER = process.env.WEBCHAT_SCREENSHOTS ?? '';
 test.skip(FOLDER === '', 'only with WEBCHAT_SCREENSHOTS');
@@ -39,11 +40,12 @@ for (const viewport of SIZES) {
     };
 
     test(`pictures at ${name}`, async ({ browser }) => {
-      test.setTimeout(180_000);
+      test.setTimeout(400_000);
       let number = 0;
       const contexts: BrowserContext[] = [];
       const enter = async (who: Username) => {
         const page = await as(browser, who, options);
+        page.setDefaultTimeout(10_000);
         contexts.push(page.context());
         return page;
       };
@@ -155,6 +157,7 @@ for (const viewport of SIZES) {
       const empty = await enter('max');
       await open(empty, '/settings/profile');
       await shoot(empty, 'long-name');
+      await states({ world, phone, enter, open, shoot });
       for (const context of contexts) await context.close();
     });
   }

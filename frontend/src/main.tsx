@@ -4,6 +4,7 @@ import { createRoot } from 'react-dom/client';
 import { Api } from './api/client';
 import { ApiProvider, createQueryClient } from './api/context';
 import { App } from './app/App';
+import { CrashGuard } from './app/CrashGuard';
 import { startTheme } from './lib/theme';
 import './index.css';
 import './ui/controls.css';
@@ -20,7 +21,9 @@ if (root) {
     <StrictMode>
       <QueryClientProvider client={queries}>
         <ApiProvider value={api}>
-          <App />
+          <CrashGuard>
+            <App />
+          </CrashGuard>
         </ApiProvider>
       </QueryClientProvider>
     </StrictMode>,

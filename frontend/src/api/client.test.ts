@@ -44,6 +44,30 @@ describe('api', () => {
     });
   });
 
+  it('waits for no answer longer than the deadline, nor for the rest of one', async () => {
+    const silent = (signal: AbortSignal | null | undefined) =>
+      new Promise<Response>((_, reject) => {
+        signal?.addEventListener('abort', () => reject(signal.reason));
+      });
+    const half = (signal: AbortSignal | null | undefined) =>
+      new Response(
+        new ReadableStream({
+          start: (body) => signal?.addEventListener('abort', () => body.error(signal.reason)),
+        }),
+      );
+    const api = new Api({
+      deadlineMs: 20,
+      fetch: async (path, init) =>
+        path === '/half' ? half(init?.signal) : await silent(init?.signal),
+    });
+    for (const path of ['/silent', '/half'])
+      await expect(api.get(path)).rejects.toMatchObject({ code: 'unreachable', retryable: true });
+    const given = new AbortController();
+    const left = api.get('/silent', { signal: given.signal });
+    given.abort(new Error('left the page'));
+    await expect(left).rejects.toThrow('left the page');
+  });
+
   it('makes typed errors of what is no problem document, too', async () => {
     const { api } = make((path) => {
       if (path === '/down') throw new TypeError('no network');

@@ -4,7 +4,7 @@
  * Owns: the refresh in flight. Never does: cache, hold tokens beyond the last reply. Talks to: fetch, Web Locks.
  * Start reading at: `Api.request`. Source: HTTP contract, DESIGN.md §6.
  */
-import { ApiError, problemOf } from './problem';
+import { ApiError, type ProblemCode, problemOf } from './problem';
 import type { AuthReply } from './types';
 
 type Query = Readonly<Record<string, string | number | undefined>>;
@@ -13,6 +13,8 @@ export type RequestOptions = {
   body?: unknown;
   signal?: AbortSignal | undefined;
   idempotencyKey?: string;
+  /** Goes on when the page is left meanwhile. For small bodies: a browser allows 64 KiB at a time. */
+  keepalive?: boolean;
 };
 type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
@@ -31,6 +33,8 @@ export type ApiPorts = {
   fetch?: typeof fetch;
   exclusive?: Exclusive;
   shared?: Shared | null;
+  /** How long to wait for an answer. */
+  deadlineMs?: number;
   /** Extra headers, e.g. `Authorization` for bots. */
   headers?: Readonly<Record<string, string>>;
 };
@@ -43,6 +47,8 @@ export type Refreshed =
 /** Where a 401 is about what was sent, not about the session. */
 const ENTRY = new Set(['/api/auth/login', '/api/auth/register', '/api/auth/refresh']);
 const REFRESH_LOCK = 'webchat-refresh';
+/** The server answers within 20 s, if only to say that it cannot: after that nobody is there. */
+const DEADLINE_MS = 30_000;
 
 /** Never leaves the browser, and is not stored: the reply holds a socket token. */
 export function browserShared(): Shared | null {
@@ -68,8 +74,9 @@ export class Api {
   readonly #base: string;
   readonly #fetch: typeof fetch;
   readonly #exclusive: Exclusive;
+  readonly #deadlineMs: number;
   readonly #headers: Readonly<Record<string, string>>;
-  readonly #onDenied = new Set<() => void>();
+  readonly #onDenied = new Set<(why: ProblemCode) => void>();
   readonly #shared: Shared | null;
   #refreshing: Promise<Refreshed> | null = null;
   /** The reply that another tab got while this one waited for the lock. */
@@ -79,6 +86,7 @@ export class Api {
     this.#base = ports.base ?? '';
     this.#fetch = ports.fetch ?? ((...args) => globalThis.fetch(...args));
     this.#exclusive = ports.exclusive ?? browserExclusive();
+    this.#deadlineMs = ports.deadlineMs ?? DEADLINE_MS;
     this.#headers = ports.headers ?? {};
     this.#shared = ports.shared === undefined ? browserShared() : ports.shared;
     this.#shared?.onHeard((reply) => {
@@ -102,8 +110,8 @@ export class Api {
     return this.request<T>('DELETE', path, options);
   }
 
-  /** Calls back when a refresh was refused: the session is over. */
-  onDenied(listener: () => void): () => void {
+  /** Calls back when a refresh was refused, and why: the session is over. */
+  onDenied(listener: (why: ProblemCode) => void): () => void {
     this.#onDenied.add(listener);
     return () => this.#onDenied.delete(listener);
   }
@@ -126,8 +134,12 @@ export class Api {
     if (response.status === 204) return undefined as T;
     try {
       return (await response.json()) as T;
-    } catch {
-      throw new ApiError('unexpected', response.status, 'the answer is not JSON');
+    } catch (error) {
+      if (options.signal?.aborted) throw error;
+      // Whole, but no JSON; anything else is an answer that was cut off.
+      if (error instanceof SyntaxError)
+        throw new ApiError('unexpected', response.status, 'the answer is not JSON');
+      throw unreachable();
     }
   }
 
@@ -152,10 +164,10 @@ export class Api {
         this.#shared?.tell(reply);
         return { ok: true, reply };
       }
-      // Read to the end, or the browser keeps the connection for an answer nobody takes.
-      await response.text();
+      // Read to the end in any case, or the browser keeps the connection for an answer nobody takes.
+      const { code } = await problemOf(response);
       if (response.status === 401 || response.status === 403) {
-        for (const listener of [...this.#onDenied]) listener();
+        for (const listener of [...this.#onDenied]) listener(code);
         return { ok: false, why: 'denied' };
       }
     } catch {
@@ -172,8 +184,10 @@ export class Api {
       headers['Content-Type'] = 'application/json';
       init.body = JSON.stringify(options.body);
     }
+    if (options.keepalive) init.keepalive = true;
     if (options.idempotencyKey) headers['Idempotency-Key'] = options.idempotencyKey;
-    if (options.signal) init.signal = options.signal;
+    const deadline = AbortSignal.timeout(this.#deadlineMs);
+    init.signal = options.signal ? AbortSignal.any([options.signal, deadline]) : deadline;
     try {
       return await this.#fetch(this.#base + path + queryString(options.query), init);
     } catch (error) {

@@ -16,13 +16,20 @@ export function useApi(): Api {
 }
 
 const TRIES_MAX = 3;
+/** After that: a server that comes back is noticed without anybody asking. */
+const FAILED_EVERY_MS = 10_000;
+
+function isRetryable(error: unknown): boolean {
+  return error instanceof ApiError && error.retryable;
+}
 
 export function createQueryClient(): QueryClient {
   return new QueryClient({
     defaultOptions: {
       queries: {
         staleTime: 30_000,
-        retry: (tries, error) => tries < TRIES_MAX && error instanceof ApiError && error.retryable,
+        retry: (tries, error) => tries < TRIES_MAX && isRetryable(error),
+        refetchInterval: ({ state }) => (isRetryable(state.error) ? FAILED_EVERY_MS : false),
       },
       mutations: { retry: false },
     },

@@ -58,7 +58,14 @@ export function ConversationComposer({
     if (text !== (chat.conversations.get().byId.get(id)?.draft ?? ''))
       chat.patchMine(id, { draft: text }).catch(() => undefined);
   }, [chat, id]);
-  useEffect(() => saveNow, [saveNow]);
+  useEffect(() => {
+    // Closed or reloaded within the pause after the last key.
+    addEventListener('pagehide', saveNow);
+    return () => {
+      removeEventListener('pagehide', saveNow);
+      saveNow();
+    };
+  }, [saveNow]);
 
   const editing = focus.kind === 'edit';
   const onText = useCallback(
@@ -73,7 +80,11 @@ export function ConversationComposer({
   );
   const onSend = (text: string) => {
     if (focus.kind === 'edit') {
-      onEdited(focus.entry, text).catch((failure: unknown) => toast(explain(failure)));
+      const { entry } = focus;
+      onEdited(entry, text).catch((failure: unknown) => {
+        toast(explain(failure));
+        onFocus({ kind: 'edit', entry, text });
+      });
     } else {
       const outcome = chat.publish(
         id,
@@ -105,7 +116,7 @@ export function ConversationComposer({
       title={title}
       textKey={focus.kind === 'edit' ? `edit:${focus.entry.seq}` : id}
       focusKey={focus.kind === 'new' ? '' : `${focus.kind}:${focus.entry.seq}`}
-      initial={focus.kind === 'edit' ? focus.entry.text : typed.current}
+      initial={focus.kind === 'edit' ? (focus.text ?? focus.entry.text) : typed.current}
       mode={mode}
       people={people}
       onText={onText}

@@ -8,6 +8,7 @@ import { useChat } from '../lib/chat';
 import { titleOf } from '../lib/names';
 import { conversationPath, navigate, type Route } from '../lib/router';
 import { texts } from '../lib/texts';
+import { useRetry } from '../lib/useRetry';
 import { useStore } from '../lib/useStore';
 import { Button } from '../ui/Button';
 import { EmptyState } from '../ui/EmptyState';
@@ -32,6 +33,9 @@ export function ConversationPage({ me, route }: Props) {
   if (cursor.current === undefined && conversation)
     cursor.current = conversation.unread > 0 ? conversation.read : null;
   const unreadAfter = cursor.current ?? null;
+  const wasThere = useRef(false);
+  if (conversation) wasThere.current = true;
+  useRetry(view.phase === 'failed', () => void handle.reload());
   const page = useConversation({ me, conversation, id: route.id, at: route.at, handle, view });
 
   if (!conversation && list.phase === 'ready') {
@@ -40,7 +44,7 @@ export function ConversationPage({ me, route }: Props) {
         <EmptyState
           page
           icon={<MessageCircleOff size={28} />}
-          title={texts.timeline.unreachable}
+          title={wasThere.current ? texts.timeline.over : texts.timeline.unreachable}
           text=""
         >
           <Button onClick={() => navigate('/')}>{texts.join.home}</Button>

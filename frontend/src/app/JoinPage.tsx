@@ -1,4 +1,5 @@
 import { LinkIcon } from 'lucide-react';
+import { ApiError } from '../api/problem';
 import { useInvitePreview, useJoin } from '../api/queries/conversations';
 import { useChat } from '../lib/chat';
 import { explain } from '../lib/names';
@@ -6,6 +7,7 @@ import { conversationPath, navigate } from '../lib/router';
 import { texts } from '../lib/texts';
 import { Button } from '../ui/Button';
 import { EmptyState } from '../ui/EmptyState';
+import { LoadFailed } from '../ui/LoadFailed';
 import { Skeleton } from '../ui/Skeleton';
 import { toast } from '../ui/Toasts';
 
@@ -36,6 +38,8 @@ export function JoinPage({ code }: { code: string }) {
           </Button>
           {home}
         </EmptyState>
+      ) : preview.isError && mayHeal(preview.error) ? (
+        <LoadFailed text={explain(preview.error)} onRetry={() => void preview.refetch()} />
       ) : preview.isError ? (
         <EmptyState
           page
@@ -50,4 +54,9 @@ export function JoinPage({ code }: { code: string }) {
       )}
     </div>
   );
+}
+
+/** A server that cannot answer says nothing about the link. */
+function mayHeal(error: unknown): boolean {
+  return error instanceof ApiError && error.retryable;
 }

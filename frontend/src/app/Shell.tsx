@@ -1,4 +1,4 @@
-import { lazy, Suspense, useState } from 'react';
+import { useEffect, useState } from 'react';
 import type { Me } from '../api/types';
 import { ConversationList } from '../features/conversations/ConversationList';
 import { NewGroup } from '../features/groups/NewGroup';
@@ -6,6 +6,7 @@ import { ConnectionBanner } from '../features/presence/ConnectionBanner';
 import { useRoute } from '../lib/router';
 import { texts } from '../lib/texts';
 import { useNarrow } from '../lib/useNarrow';
+import { Lazy, Part } from '../ui/Lazy';
 import { ConversationPage } from './ConversationPage';
 import { JoinPage } from './JoinPage';
 import { NothingSelected } from './NothingSelected';
@@ -16,10 +17,13 @@ import { useNotifications } from './useNotifications';
 import { useShortcuts } from './useShortcuts';
 import './shell.css';
 
-const PeoplePanel = lazy(() => import('../features/people/PeoplePanel'));
-const SearchPanel = lazy(() => import('../features/search/SearchPanel'));
-const SettingsPage = lazy(() => import('../features/settings/SettingsPage'));
-const AdminPage = lazy(() => import('../features/admin/AdminPage'));
+const PeoplePanel = new Part(() => import('../features/people/PeoplePanel'));
+const SearchPanel = new Part(() => import('../features/search/SearchPanel'));
+const SettingsPage = new Part(() => import('../features/settings/SettingsPage'));
+const AdminPage = new Part(() => import('../features/admin/AdminPage'));
+
+/** Later than what one looks at first, and early enough to be there when the network is not. */
+const PRELOAD_AFTER_MS = 3_000;
 
 export function Shell({ me }: { me: Me }) {
   const route = useRoute();
@@ -28,6 +32,13 @@ export function Shell({ me }: { me: Me }) {
   useBadge();
   useNotifications(me);
   useShortcuts(() => setDialog('shortcuts'));
+  useEffect(() => {
+    const timer = setTimeout(() => {
+      for (const part of [PeoplePanel, SearchPanel, SettingsPage])
+        part.load().catch(() => undefined);
+    }, PRELOAD_AFTER_MS);
+    return () => clearTimeout(timer);
+  }, []);
 
   const side = route.page === 'home' || route.page === 'conversation' ? route.side : 'chats';
   const within = route.page === 'home' || route.page === 'conversation' ? route.within : null;
@@ -48,24 +59,26 @@ export function Shell({ me }: { me: Me }) {
         role={narrow && view === 'list' ? 'main' : 'complementary'}
         aria-label={texts.nav[side]}
       >
-        <Suspense fallback={null}>
-          {side === 'people' ? <PeoplePanel me={me} /> : null}
-          {side === 'search' ? <SearchPanel key={within ?? ''} me={me} within={within} /> : null}
-          {side === 'chats' ? (
-            <ConversationList open={open} onNewGroup={() => setDialog('group')} />
-          ) : null}
-        </Suspense>
+        {side === 'people' ? <Lazy part={PeoplePanel} props={{ me }} /> : null}
+        {side === 'search' ? (
+          <Lazy key={within ?? ''} part={SearchPanel} props={{ me, within }} />
+        ) : null}
+        {side === 'chats' ? (
+          <ConversationList open={open} onNewGroup={() => setDialog('group')} />
+        ) : null}
       </div>
       <main className="main" id="main" tabIndex={-1}>
-        <Suspense fallback={null}>
-          {route.page === 'conversation' ? (
-            <ConversationPage key={route.id} me={me} route={route} />
-          ) : null}
-          {route.page === 'settings' ? <SettingsPage me={me} section={route.section} /> : null}
-          {route.page === 'admin' ? <AdminPage me={me} section={route.section} /> : null}
-          {route.page === 'join' ? <JoinPage code={route.code} /> : null}
-          {view === 'list' ? <NothingSelected /> : null}
-        </Suspense>
+        {route.page === 'conversation' ? (
+          <ConversationPage key={route.id} me={me} route={route} />
+        ) : null}
+        {route.page === 'settings' ? (
+          <Lazy part={SettingsPage} props={{ me, section: route.section }} />
+        ) : null}
+        {route.page === 'admin' ? (
+          <Lazy part={AdminPage} props={{ me, section: route.section }} />
+        ) : null}
+        {route.page === 'join' ? <JoinPage code={route.code} /> : null}
+        {view === 'list' ? <NothingSelected /> : null}
       </main>
       {dialog === 'shortcuts' ? <Shortcuts onClose={close} /> : null}
       {dialog === 'group' ? <NewGroup me={me} onClose={close} /> : null}

@@ -14,7 +14,8 @@ import { toast } from '../ui/Toasts';
 export type Focus =
   | { kind: 'new' }
   | { kind: 'reply'; entry: MessageEntry }
-  | { kind: 'edit'; entry: MessageEntry };
+  /** `text`: what could not be saved, to go on from; else that of the message. */
+  | { kind: 'edit'; entry: MessageEntry; text?: string };
 const NEW: Focus = { kind: 'new' };
 
 type Options = {

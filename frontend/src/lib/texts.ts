@@ -24,6 +24,10 @@ export const texts = {
   skip: 'Skip to messages',
   somethingWrong: 'That did not work. Please try again.',
   offlineError: 'The server cannot be reached right now.',
+  unreachableText: 'This page goes on by itself as soon as it answers. Nothing you wrote is lost.',
+  partFailed: 'This part of the page could not be loaded. The server may be away.',
+  crashed: 'Something in this page broke',
+  crashedText: 'What you wrote is kept. A fresh page should do.',
   plural,
 
   auth: {
@@ -182,6 +186,7 @@ export const texts = {
     reactionRemove: (emoji: string, n: number) => `${emoji}, ${n}. Remove yours`,
     loadFailed: 'Messages could not be loaded.',
     unreachable: 'This conversation does not exist, or you are not part of it.',
+    over: 'You are no longer part of this group',
     code: 'Code',
     copyCode: 'Copy code',
     moreEmoji: 'More emoji',
@@ -205,7 +210,7 @@ export const texts = {
     saveEdit: 'Save changes',
     tooLong: (n: number) => `${n.toLocaleString('en')} bytes too long`,
     mentions: 'People',
-    notMember: 'You are no longer part of this group. You can still read what came before.',
+    notMember: 'You are no longer part of this group.',
   },
   emoji: { title: 'Emoji', search: 'Find emoji', recent: 'Recent', none: 'No emoji found' },
 
@@ -239,7 +244,7 @@ export const texts = {
     rename: 'Rename group',
     leave: 'Leave group',
     leaveTitle: 'Leave this group?',
-    leaveText: 'You will not receive new messages. What you have read stays here.',
+    leaveText: 'It disappears from your chats. To come back, somebody has to add you.',
     removeMember: 'Remove from group',
     makeAdmin: 'Make admin',
     makeOwner: 'Make owner',
@@ -293,6 +298,10 @@ export const texts = {
       `You are offline. What you see is from ${since}. Messages you write are sent later.`,
     offlineFromStart: 'You are offline. Messages you write are sent later.',
     tryNow: 'Try now',
+    stuck:
+      'The server takes no messages at the moment. Yours are kept and sent as soon as it does.',
+    refused: 'The server does not understand this page any more.',
+    reload: 'Reload the page',
   },
 
   settings: {
@@ -403,6 +412,8 @@ export const texts = {
   errors: {
     unavailable: 'The server is busy. Please try again in a moment.',
     rate_limited: 'Too many tries. Please wait a moment.',
+    internal: 'The server made a mistake. Please try again.',
+    unknown: 'The server did not say whether that worked. Please look, and try again.',
     forbidden: 'You are not allowed to do that.',
     not_found: 'That does not exist any more.',
     conflict: 'Somebody changed this in the meantime. Please try again.',

@@ -114,7 +114,7 @@ export function backendOver(api: Api): Backend {
     conversations: async () =>
       (await api.get<{ conversations: Conversation[] }>('/api/conversations')).conversations,
     conversation: (id) => api.get(of(id)),
-    patchMine: (id, patch) => api.patch(`${of(id)}/mine`, patch),
+    patchMine: (id, patch) => api.patch(`${of(id)}/mine`, patch, { keepalive: true }),
     events: async (id, after, minSeq) => {
       const query = { after, limit: 200 };
       try {

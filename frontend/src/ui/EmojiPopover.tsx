@@ -1,7 +1,8 @@
-import { lazy, Suspense, useEffect, useLayoutEffect, useRef, useState } from 'react';
+import { useEffect, useLayoutEffect, useRef, useState } from 'react';
+import { Lazy, Part } from './Lazy';
 import type { MenuPlace } from './Menu';
 
-const EmojiPicker = lazy(() => import('./EmojiPicker'));
+const EmojiPicker = new Part(() => import('./EmojiPicker'));
 const MARGIN = 8;
 /** Of the picker, known before it is loaded. */
 const SIZE = { width: 360, height: 340 };
@@ -15,9 +16,11 @@ export function EmojiPopover({ place, onPick, onClose }: Props) {
     const panel = ref.current;
     if (!panel) return;
     panel.showPopover();
-    const width = Math.min(SIZE.width, innerWidth - 3 * MARGIN);
-    panel.style.left = `${Math.max(MARGIN, Math.min(place.x, innerWidth - width - MARGIN))}px`;
-    panel.style.top = `${Math.max(MARGIN, Math.min(place.y, innerHeight - SIZE.height - MARGIN))}px`;
+    // As properties: on a phone the style sheet puts it at the bottom instead.
+    const x = Math.max(MARGIN, Math.min(place.x, innerWidth - SIZE.width - MARGIN));
+    const y = Math.max(MARGIN, Math.min(place.y, innerHeight - SIZE.height - MARGIN));
+    panel.style.setProperty('--x', `${x}px`);
+    panel.style.setProperty('--y', `${y}px`);
   }, [place]);
   const [before] = useState(() => document.activeElement);
   useEffect(
@@ -28,16 +31,20 @@ export function EmojiPopover({ place, onPick, onClose }: Props) {
     [before],
   );
   return (
-    <div ref={ref} popover="manual" className="emoji-popover">
-      <Suspense fallback={null}>
-        <EmojiPicker
-          onPick={(emoji) => {
-            onClose();
-            onPick(emoji);
+    <>
+      <div className="menu-scrim" />
+      <div ref={ref} popover="manual" className="emoji-popover">
+        <Lazy
+          part={EmojiPicker}
+          props={{
+            onPick: (emoji) => {
+              onClose();
+              onPick(emoji);
+            },
+            onClose,
           }}
-          onClose={onClose}
         />
-      </Suspense>
-    </div>
+      </div>
+    </>
   );
 }

@@ -26,8 +26,11 @@ export function Menu({ label, place, entries, onClose, header }: Props) {
     if (!menu) return;
     menu.showPopover();
     const { width, height } = menu.getBoundingClientRect();
-    menu.style.left = `${Math.max(MARGIN, Math.min(place.x, innerWidth - width - MARGIN))}px`;
-    menu.style.top = `${Math.max(MARGIN, Math.min(place.y, innerHeight - height - MARGIN))}px`;
+    // As properties: on a phone the style sheet puts it at the bottom instead.
+    const x = Math.max(MARGIN, Math.min(place.x, innerWidth - width - MARGIN));
+    const y = Math.max(MARGIN, Math.min(place.y, innerHeight - height - MARGIN));
+    menu.style.setProperty('--x', `${x}px`);
+    menu.style.setProperty('--y', `${y}px`);
   }, [place]);
 
   useEffect(() => {
@@ -44,10 +47,11 @@ export function Menu({ label, place, entries, onClose, header }: Props) {
     };
   }, [onClose]);
 
-  const move = (step: number) => {
+  const move = (key: string): boolean => {
     const items = [...(ref.current?.querySelectorAll<HTMLElement>('[role=menuitem]') ?? [])];
-    const at = items.findIndex((item) => item.matches(':focus'));
-    items[(at + step + items.length) % items.length]?.focus();
+    const next = nextItem(items, key);
+    next?.focus();
+    return next !== undefined;
   };
 
   return (
@@ -62,9 +66,7 @@ export function Menu({ label, place, entries, onClose, header }: Props) {
         onKeyDown={(event) => {
           event.stopPropagation();
           if (event.key === 'Escape' || event.key === 'Tab') onClose();
-          else if (event.key === 'ArrowDown') move(1);
-          else if (event.key === 'ArrowUp') move(-1);
-          else return;
+          else if (!move(event.key)) return;
           event.preventDefault();
         }}
       >
@@ -91,4 +93,36 @@ export function Menu({ label, place, entries, onClose, header }: Props) {
       </div>
     </>
   );
+}
+
+/** Items that stand in one group (the quick reactions) are one line: left and right walk in it, up and down leave it. */
+function nextItem(items: readonly HTMLElement[], key: string): HTMLElement | undefined {
+  const at = items.findIndex((item) => item.matches(':focus'));
+  const groupOf = (item: HTMLElement | undefined) => item?.closest('[role=group]') ?? null;
+  const group = groupOf(items[at]);
+  const line = items.filter((item) => group !== null && groupOf(item) === group);
+  const step = (from: readonly HTMLElement[], index: number, by: number) =>
+    from[(index + by + from.length) % from.length];
+  switch (key) {
+    case 'Home':
+      return items[0];
+    case 'End':
+      return items[items.length - 1];
+    case 'ArrowRight':
+    case 'ArrowLeft': {
+      const here = line.findIndex((item) => item.matches(':focus'));
+      return here < 0 ? undefined : step(line, here, key === 'ArrowRight' ? 1 : -1);
+    }
+    case 'ArrowDown':
+    case 'ArrowUp': {
+      // Of a group only its first item stands for the line.
+      const firsts = items.filter(
+        (item, index) => groupOf(item) === null || groupOf(item) !== groupOf(items[index - 1]),
+      );
+      const here = firsts.indexOf(line[0] ?? items[at] ?? document.body);
+      return step(firsts, here, key === 'ArrowDown' ? 1 : -1);
+    }
+    default:
+      return undefined;
+  }
 }

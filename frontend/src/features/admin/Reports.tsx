@@ -5,11 +5,14 @@ import { texts } from '../../lib/texts';
 import { spokenTime } from '../../lib/time';
 import { Button } from '../../ui/Button';
 import { EmptyState } from '../../ui/EmptyState';
+import { LoadFailed } from '../../ui/LoadFailed';
 import { toast } from '../../ui/Toasts';
 
 export function Reports() {
   const reports = useReports();
   const close = useCloseReport();
+  if (reports.isError && !reports.data)
+    return <LoadFailed text={explain(reports.error)} onRetry={() => void reports.refetch()} />;
   const open = reports.data?.filter((report) => !report.closed) ?? [];
   if (reports.data && open.length === 0) {
     return (

@@ -9,6 +9,7 @@ import { explain } from '../../lib/names';
 import { texts } from '../../lib/texts';
 import { Button } from '../../ui/Button';
 import { Field } from '../../ui/Field';
+import { LoadFailed } from '../../ui/LoadFailed';
 import { Segmented } from '../../ui/Segmented';
 import { Skeleton } from '../../ui/Skeleton';
 import { toast } from '../../ui/Toasts';
@@ -32,6 +33,8 @@ export function ServerSettings() {
   const [name, setName] = useState('');
   const stored = settings.data?.name ?? '';
   useEffect(() => setName(stored), [stored]);
+  if (settings.isError && !settings.data)
+    return <LoadFailed text={explain(settings.error)} onRetry={() => void settings.refetch()} />;
   if (!settings.data) return <Skeleton width="100%" height={220} radius={16} />;
   const set = (change: Partial<InstanceSettings>) =>
     patch.mutate(change, {

@@ -1,8 +1,10 @@
 import { useDeferredValue, useState } from 'react';
 import { useAdminUsers } from '../../api/queries/admin';
 import type { Me } from '../../api/types';
+import { explain } from '../../lib/names';
 import { texts } from '../../lib/texts';
 import { Button } from '../../ui/Button';
+import { LoadFailed } from '../../ui/LoadFailed';
 import { SearchBox } from '../../ui/SearchBox';
 import { UserLine } from './UserLine';
 
@@ -13,6 +15,9 @@ export function UserList({ me }: { me: Me }) {
     <>
       <SearchBox label={texts.admin.find} value={query} onChange={setQuery} />
       <div className="card">
+        {users.isError && !users.data ? (
+          <LoadFailed text={explain(users.error)} onRetry={() => void users.refetch()} />
+        ) : null}
         <ul>
           {users.data?.pages
             .flatMap((page) => page.users)

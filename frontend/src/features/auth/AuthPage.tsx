@@ -11,10 +11,15 @@ import { AuthArt } from './AuthArt';
 import { type AuthErrors, type AuthMode, type AuthValues, useAuthForm } from './useAuthForm';
 import './auth.css';
 
-type Props = { mode: AuthMode; logo: ReactNode };
+type Props = {
+  mode: AuthMode;
+  logo: ReactNode;
+  /** Why the session before ended, if there was one. */
+  ended: string | null;
+};
 const RETURN_KEY = 'webchat.return';
 
-export function AuthPage({ mode, logo }: Props) {
+export function AuthPage({ mode, logo, ended }: Props) {
   const instance = useInstance();
   const [login, register] = [useLogin(), useRegister()];
   const registering = mode === 'register';
@@ -97,9 +102,9 @@ export function AuthPage({ mode, logo }: Props) {
             />
           ) : null}
           <div className="auth__notice">
-            {errors.form ? (
+            {errors.form || ended ? (
               <p className="notice" role="alert">
-                {errors.form}
+                {errors.form ?? ended}
               </p>
             ) : null}
           </div>

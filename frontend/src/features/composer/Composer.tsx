@@ -1,14 +1,15 @@
 import { ArrowUp, Check, Smile } from 'lucide-react';
-import { lazy, Suspense, useId, useState } from 'react';
+import { useId, useState } from 'react';
 import { texts } from '../../lib/texts';
 import { IconButton } from '../../ui/IconButton';
+import { Lazy, Part } from '../../ui/Lazy';
 import { CompletionList } from './CompletionList';
 import { ComposerMode } from './ComposerMode';
 import type { Person } from './completion';
 import { useComposer } from './useComposer';
 import './composer.css';
 
-const EmojiPicker = lazy(() => import('../../ui/EmojiPicker'));
+const EmojiPicker = new Part(() => import('../../ui/EmojiPicker'));
 
 export type Mode =
   | { kind: 'new' }
@@ -44,15 +45,16 @@ export function Composer({ title, mode, ...options }: Props) {
         />
       ) : null}
       {picking ? (
-        <Suspense fallback={null}>
-          <EmojiPicker
-            onPick={(emoji) => {
+        <Lazy
+          part={EmojiPicker}
+          props={{
+            onPick: (emoji) => {
               composer.insert(emoji);
               setPicking(false);
-            }}
-            onClose={() => setPicking(false)}
-          />
-        </Suspense>
+            },
+            onClose: () => setPicking(false),
+          }}
+        />
       ) : null}
       <div className="composer__box">
         {mode.kind === 'reply' ? (

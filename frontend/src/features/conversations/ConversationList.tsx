@@ -1,9 +1,17 @@
-import { MessageCirclePlus, MessagesSquare, SearchX, UserPlus, Users } from 'lucide-react';
+import {
+  CloudOff,
+  MessageCirclePlus,
+  MessagesSquare,
+  SearchX,
+  UserPlus,
+  Users,
+} from 'lucide-react';
 import { useState } from 'react';
 import { useChat } from '../../lib/chat';
 import { titleOf } from '../../lib/names';
 import { homePath, navigate } from '../../lib/router';
 import { texts } from '../../lib/texts';
+import { useRetry } from '../../lib/useRetry';
 import { useStore } from '../../lib/useStore';
 import { Button } from '../../ui/Button';
 import { EmptyState } from '../../ui/EmptyState';
@@ -29,6 +37,7 @@ export function ConversationList({ open, onNewGroup }: Props) {
       ? titleOf(one, chat.me).toLowerCase().includes(needle)
       : hiddenToo || !one.hidden || one.id === open,
   );
+  useRetry(state.phase === 'failed', () => void chat.refreshConversations());
   const searchAll = () => navigate(`/?side=search&q=${encodeURIComponent(filter.trim())}`);
 
   return (
@@ -98,7 +107,7 @@ export function ConversationList({ open, onNewGroup }: Props) {
         ) : null}
         {state.phase === 'failed' ? (
           <EmptyState
-            icon={<SearchX size={26} />}
+            icon={<CloudOff size={26} />}
             title={texts.list.failed}
             text={texts.offlineError}
           >

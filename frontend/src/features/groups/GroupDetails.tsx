@@ -7,6 +7,7 @@ import { navigate } from '../../lib/router';
 import { texts } from '../../lib/texts';
 import { Button } from '../../ui/Button';
 import { Confirm } from '../../ui/Confirm';
+import { LoadFailed } from '../../ui/LoadFailed';
 import { AddPeople } from './AddPeople';
 import { InviteLink } from './InviteLink';
 import { MemberRow } from './MemberRow';
@@ -44,6 +45,9 @@ export function GroupDetails({ me, conversation }: Props) {
             <UserPlus size={17} aria-hidden />
             {texts.group.add}
           </Button>
+        ) : null}
+        {members.isError && !members.data ? (
+          <LoadFailed text={explain(members.error)} onRetry={() => void members.refetch()} />
         ) : null}
         <ul className="details__list">
           {list.map((member) => (

@@ -9,6 +9,7 @@ import { conversationPath, navigate } from '../../lib/router';
 import { texts } from '../../lib/texts';
 import { Button } from '../../ui/Button';
 import { EmptyState } from '../../ui/EmptyState';
+import { LoadFailed } from '../../ui/LoadFailed';
 import { SearchBox } from '../../ui/SearchBox';
 import { toast } from '../../ui/Toasts';
 import { PersonRow } from './PersonRow';
@@ -86,6 +87,9 @@ export default function PeoplePanel({ me }: { me: Me }) {
               ))}
             </ul>
           </>
+        ) : null}
+        {found.isError && !found.data ? (
+          <LoadFailed text={explain(found.error)} onRetry={() => void found.refetch()} />
         ) : null}
         {q && found.data && others.length + users.length === 0 ? (
           <EmptyState

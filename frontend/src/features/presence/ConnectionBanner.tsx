@@ -1,9 +1,10 @@
-import { CloudOff, LoaderCircle } from 'lucide-react';
+import { CloudOff, LoaderCircle, TriangleAlert } from 'lucide-react';
 import { useEffect, useState } from 'react';
 import { useChat } from '../../lib/chat';
 import { texts } from '../../lib/texts';
 import { clockTime } from '../../lib/time';
 import { useStore } from '../../lib/useStore';
+import { useStuck } from './useStuck';
 
 /** A short interruption heals before anybody would read about it. */
 const QUIET_MS = 1_500;
@@ -13,13 +14,33 @@ export function ConnectionBanner() {
   const state = useStore(chat.connection);
   const away = state.phase !== 'connected';
   const [shown, setShown] = useState(false);
+  const stuck = useStuck(!away);
   useEffect(() => {
     if (!away) return setShown(false);
     const timer = setTimeout(() => setShown(true), QUIET_MS);
     return () => clearTimeout(timer);
   }, [away]);
 
-  if (!shown || !away) return null;
+  if (!away) {
+    return stuck ? (
+      <div className="banner" role="status">
+        <LoaderCircle size={16} className="spin" aria-hidden />
+        <span>{texts.connection.stuck}</span>
+      </div>
+    ) : null;
+  }
+  if (!shown) return null;
+  if (state.phase === 'disconnected' && state.reason === 'refused') {
+    return (
+      <div className="banner" role="alert">
+        <TriangleAlert size={16} aria-hidden />
+        <span>{texts.connection.refused}</span>
+        <button type="button" onClick={() => location.reload()}>
+          {texts.connection.reload}
+        </button>
+      </div>
+    );
+  }
   const offline = state.phase === 'disconnected' && state.reason === 'offline';
   return (
     <div className="banner" role="status">

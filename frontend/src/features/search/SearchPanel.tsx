@@ -3,12 +3,13 @@ import { useDeferredValue, useState } from 'react';
 import { useSearch } from '../../api/queries/search';
 import type { Me } from '../../api/types';
 import { useChat } from '../../lib/chat';
-import { titleOf } from '../../lib/names';
+import { explain, titleOf } from '../../lib/names';
 import { homePath, navigate } from '../../lib/router';
 import { texts } from '../../lib/texts';
 import { useStore } from '../../lib/useStore';
 import { Button } from '../../ui/Button';
 import { EmptyState } from '../../ui/EmptyState';
+import { LoadFailed } from '../../ui/LoadFailed';
 import { SearchBox } from '../../ui/SearchBox';
 import { HitRow } from './HitRow';
 import '../../ui/rows.css';
@@ -59,6 +60,9 @@ export default function SearchPanel({ me, within }: Props) {
             />
           ))}
         </ul>
+        {q && search.isError && !search.data ? (
+          <LoadFailed text={explain(search.error)} onRetry={() => void search.refetch()} />
+        ) : null}
         {q && search.data && hits.length === 0 ? (
           <EmptyState
             icon={<SearchX size={26} />}

@@ -4,6 +4,7 @@ import { explain, nameOf } from '../../lib/names';
 import { texts } from '../../lib/texts';
 import { Avatar } from '../../ui/Avatar';
 import { Button } from '../../ui/Button';
+import { LoadFailed } from '../../ui/LoadFailed';
 import { Switch } from '../../ui/Switch';
 import { toast } from '../../ui/Toasts';
 
@@ -31,6 +32,9 @@ export function Privacy({ me }: { me: Me }) {
       </div>
       <div className="card">
         <h2>{texts.settings.blockedTitle}</h2>
+        {blocked.isError && !blocked.data ? (
+          <LoadFailed text={explain(blocked.error)} onRetry={() => void blocked.refetch()} />
+        ) : null}
         {blocked.data?.length === 0 ? <p className="hint">{texts.settings.blockedNone}</p> : null}
         <ul>
           {blocked.data?.map((user) => (

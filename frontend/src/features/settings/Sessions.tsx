@@ -4,6 +4,7 @@ import { explain } from '../../lib/names';
 import { texts } from '../../lib/texts';
 import { spokenTime } from '../../lib/time';
 import { Button } from '../../ui/Button';
+import { LoadFailed } from '../../ui/LoadFailed';
 import { Skeleton } from '../../ui/Skeleton';
 import { toast } from '../../ui/Toasts';
 import { deviceName, isHandheld } from './deviceName';
@@ -20,6 +21,9 @@ export function Sessions() {
   return (
     <div className="card">
       <p className="hint">{texts.settings.sessionsHint}</p>
+      {sessions.isError && !sessions.data ? (
+        <LoadFailed text={explain(sessions.error)} onRetry={() => void sessions.refetch()} />
+      ) : null}
       {sessions.isPending ? <Skeleton width="100%" height={60} /> : null}
       <ul>
         {sessions.data?.map((session) => (

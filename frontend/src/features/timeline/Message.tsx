@@ -106,28 +106,30 @@ export const Message = memo(function Message({
             name={side && first ? name : null}
           />
           {stored ? (
-            <span className="msg__tools">
-              <IconButton label={texts.timeline.react} tabIndex={-1} onClick={openAt}>
-                <SmilePlus size={17} aria-hidden />
-              </IconButton>
-              {viewer.canWrite ? (
-                <IconButton
-                  label={texts.timeline.reply}
-                  tabIndex={-1}
-                  onClick={() => actions.onReply(stored)}
-                >
-                  <Reply size={17} aria-hidden />
+            <span className="msg__track">
+              <span className="msg__tools">
+                <IconButton label={texts.timeline.react} tabIndex={-1} onClick={openAt}>
+                  <SmilePlus size={17} aria-hidden />
                 </IconButton>
-              ) : null}
-              <IconButton
-                label={texts.timeline.actions}
-                tabIndex={-1}
-                aria-haspopup="menu"
-                aria-expanded={menu !== null}
-                onClick={openAt}
-              >
-                <Ellipsis size={17} aria-hidden />
-              </IconButton>
+                {viewer.canWrite ? (
+                  <IconButton
+                    label={texts.timeline.reply}
+                    tabIndex={-1}
+                    onClick={() => actions.onReply(stored)}
+                  >
+                    <Reply size={17} aria-hidden />
+                  </IconButton>
+                ) : null}
+                <IconButton
+                  label={texts.timeline.actions}
+                  tabIndex={-1}
+                  aria-haspopup="menu"
+                  aria-expanded={menu !== null}
+                  onClick={openAt}
+                >
+                  <Ellipsis size={17} aria-hidden />
+                </IconButton>
+              </span>
             </span>
           ) : null}
         </div>
