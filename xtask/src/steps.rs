@@ -41,8 +41,8 @@ pub(crate) fn run(name: &str, command: &mut Command) -> Outcome {
 }
 
 /// What the whole workspace is linted, built and tested with. One set for all three: with another one cargo would build
-/// backplane, and everything above it, again.
-const FEATURES: [&str; 2] = ["--features", "backplane/redis"];
+/// backplane, and everything above it, again. With `cluster` the programs of a cluster are built, which its tests start.
+const FEATURES: [&str; 2] = ["--features", "backplane/redis,broker/cluster,api/cluster"];
 
 fn workspace(command: &[&str], rest: &[&str]) -> Command {
     cargo(&[command, &["--locked", "--workspace"], &FEATURES, rest].concat())
