@@ -76,14 +76,15 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
 
     // Everything beside the api: dropping the set ends it. Brokers may ask before the log is there.
     let mut tasks = JoinSet::new();
-    announce("admin", admin.address());
+    let (address, listener) = (admin.address(), admin.listen()?);
     let routes = admin::router(board.clone());
-    tasks.spawn(serve_router(admin.listen()?, routes, admin::DOORS, stopped.clone()));
-    announce("internal", internal.address());
+    tasks.spawn(serve_router(listener, routes, admin::DOORS, stopped.clone()));
+    announce("admin", address);
     let desk = Desk { archive: Arc::clone(&archive), verifier: keyring.verifier(), secret };
     let routes = internal_port::router(desk);
-    let doors = internal_port::DOORS;
-    tasks.spawn(serve_router(internal.listen()?, routes, doors, stopped.clone()));
+    let (address, listener) = (internal.address(), internal.listen()?);
+    tasks.spawn(serve_router(listener, routes, internal_port::DOORS, stopped.clone()));
+    announce("internal", address);
     tasks.spawn(look_at_keys(Arc::clone(&keyring)));
 
     let node: u64 = rand::random();
@@ -112,12 +113,14 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let api = Arc::new(Api::start(config(&settings, &public, clock), seams)?);
     tasks.spawn(watch_store(Arc::clone(&api), board.store.clone()));
     tasks.spawn(catch_up(Arc::clone(&persister), board.caught_up.clone()));
-    announce("webchat-api", public.address());
+    let (address, listener) = (public.address(), public.listen()?);
     let doors = Doors {
         connections_max: CONNECTIONS_MAX.min(sockets_max()),
         header_within: Duration::from_millis(limits::HEADER_TIMEOUT_MS),
     };
-    let serving = tokio::spawn(serve_router(public.listen()?, api.service(), doors, stopped));
+    let serving = tokio::spawn(serve_router(listener, api.service(), doors, stopped));
+    // Said when it is true: whoever reads it connects at once.
+    announce("webchat-api", address);
 
     end.asked().await;
     board.ending.store(true, Relaxed);

@@ -58,8 +58,10 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     let told = readiness.clone();
     let extras = admin::Extras { checks: Arc::new(move || told.checks()), ..Default::default() };
-    announce("admin", admin_port.address());
-    tasks.spawn(admin::serve(admin_port.listen()?, Arc::clone(&node), extras));
+    let (address, listener) = (admin_port.address(), admin_port.listen()?);
+    tasks.spawn(admin::serve(listener, Arc::clone(&node), extras));
+    // Said when it is true: whoever reads it connects at once.
+    announce("admin", address);
 
     let waiting = open(&settings, id, &peers, Arc::new(archive.clone()), &readiness);
     let (links, keeper) = tokio::select! {
