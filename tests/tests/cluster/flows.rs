@@ -85,6 +85,6 @@ async fn keys_that_are_new_to_a_broker(
     keys::create_key(&plan.folder.0.join("data/keys"), "0002").unwrap();
     *api = plan.api();
     let at = api.address("webchat-api").await;
-    let mut cy = Person::register(at, "cy").await;
+    let mut cy = Person::register(at, "cyd").await;
     cy.connect(broker).await;
 }
