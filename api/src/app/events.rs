@@ -3,7 +3,7 @@
 //! Owns: what is withheld from whom, as holes. Never does: fold (pages.rs). Talks to: the history reader.
 //! Start reading at: [`App::events`].
 
-use backplane::StoredEvent;
+use backplane::{StoredEvent, sequencer::EPOCH_SKIP};
 use protocol::{
     ConversationId, EventKind, UserId,
     body::target_of,
@@ -48,16 +48,17 @@ impl App {
         let since = summary.member.map_or(1, |member| member.since);
         let blocked = self.store().blocked(who.user).await?;
         let from = after.saturating_add(1);
-        let mut frames = Frames { id, epoch: head.epoch, since, hole: None, out: Vec::new() };
+        let mut frames = Frames::new(id, head.epoch, since);
         // What was before one's own time is one hole.
         if from < since && head.seq >= from {
             frames.skip(from, (since - 1).min(head.seq));
         }
         let begin = from.max(since);
-        let last = head.seq.min(begin.saturating_add(limit - 1));
-        if begin <= last {
-            let events = self.history().events(id, begin, last).await?;
+        if begin <= head.seq {
+            let mut events = self.history().events(id, begin, head.seq).await?;
+            events.truncate(limit as usize);
             frames.epoch = events.last().map_or(head.epoch, |event| event.epoch);
+            frames.next = begin;
             for event in &events {
                 frames.push(event, &blocked)?;
             }
@@ -72,16 +73,38 @@ struct Frames {
     id: ConversationId,
     epoch: u32,
     since: u64,
+    /// The seq that comes next.
+    next: u64,
     hole: Option<(u64, u64)>,
     out: Vec<Box<RawValue>>,
 }
 
 impl Frames {
+    fn new(id: ConversationId, epoch: u32, since: u64) -> Self {
+        Self { id, epoch, since, next: 1, hole: None, out: Vec::new() }
+    }
+
+    /// What an epoch left out when it began is a hole, and nothing else that is not there. Events are stored in order, so
+    /// another gap is a fault: it is not passed off as nothing.
+    fn pass_to(&mut self, event: &StoredEvent) -> Result<(), AppError> {
+        let missing = event.seq.saturating_sub(self.next);
+        if missing >= EPOCH_SKIP {
+            self.skip(self.next, event.seq - 1);
+        } else if missing > 0 {
+            tracing::error!(conversation = %self.id, from = self.next, to = event.seq - 1,
+                "events are missing in the store");
+            return Err(AppError::unavailable());
+        }
+        self.next = event.seq + 1;
+        Ok(())
+    }
+
     fn skip(&mut self, from: u64, to: u64) {
         self.hole = Some((self.hole.map_or(from, |(first, _)| first), to));
     }
 
     fn push(&mut self, event: &StoredEvent, blocked: &[UserId]) -> Result<(), AppError> {
+        self.pass_to(event)?;
         match event.kind {
             Some(kind)
                 if !withheld(kind, event.from, blocked)
@@ -136,4 +159,46 @@ fn is_about_before(kind: EventKind, event: &StoredEvent, since: u64) -> bool {
 fn withheld(kind: EventKind, from: UserId, blocked: &[UserId]) -> bool {
     let hideable = matches!(kind, EventKind::Message | EventKind::Edit | EventKind::Reaction);
     hideable && blocked.contains(&from)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use protocol::Producer;
+
+    use super::*;
+
+    fn frames(seqs: &[u64]) -> Result<Vec<String>, AppError> {
+        let id = ConversationId::group(1);
+        let mut frames = Frames::new(id, 2, 1);
+        for (&seq, no) in seqs.iter().zip(1..) {
+            let event = StoredEvent {
+                conversation: id,
+                epoch: 1 + u32::from(seq > EPOCH_SKIP),
+                seq,
+                ordinal: no,
+                from: UserId(1),
+                producer: Producer(1),
+                no,
+                ts: 1,
+                kind: Some(EventKind::Message),
+                body: Bytes::from_static(br#"{"text":"x"}"#),
+            };
+            frames.push(&event, &[])?;
+        }
+        frames.end_hole()?;
+        Ok(frames.out.iter().map(|frame| frame.get().to_owned()).collect())
+    }
+
+    /// Found by a fault campaign: nobody got over the numbers that an epoch leaves out.
+    #[test]
+    fn what_an_epoch_left_out_is_a_hole_and_what_is_lost_is_not() {
+        let after = EPOCH_SKIP + 3;
+        let told = frames(&[1, 2, after, after + 1]).unwrap();
+        assert_eq!(told.len(), 5);
+        let hole: serde_json::Value = serde_json::from_str(&told[2]).unwrap();
+        assert_eq!((hole["type"].as_str(), hole["from"].as_u64()), (Some("hole"), Some(3)));
+        assert_eq!(hole["to"].as_u64(), Some(after - 1));
+        assert!(frames(&[1, 2, 4]).is_err(), "a lost event is none");
+    }
 }
