@@ -52,17 +52,9 @@ pub(crate) fn judge(
         }
         history.last.insert(*conversation, Final { slots, first: 1 });
     }
-    // A place is (conversation, seq): seqs are not used again in a later epoch, under which a place may come back.
-    let slots = history.last.values_mut().flat_map(|last| &mut last.slots);
-    slots.for_each(|slot| slot.epoch = 0);
     for (_, log) in &mut logs {
         // Each node tells what it knows of W, and one that lags is told of after one that does not.
         log.observations.retain(|seen| seen.gauge != Gauge::Persisted);
-    }
-    for publish in logs.iter_mut().flat_map(|(_, log)| &mut log.publishes) {
-        if let Outcome::Ok { epoch, .. } = &mut publish.outcome {
-            *epoch = 0;
-        }
     }
     let fingerprint = fingerprint(&logs);
     history.logs = logs.into_iter().map(|(_, log)| log).collect();
