@@ -81,6 +81,8 @@ struct Orders {
     refuse: bool,
     /// Connections of an earlier generation are cut.
     cuts: u64,
+    /// How often all was healed: who loses replies is cut at the next one.
+    heals: u64,
 }
 
 impl Orders {
@@ -92,7 +94,7 @@ impl Orders {
 /// What happens once, to the next bytes of replies, whichever connection has them. Both end in a cut.
 #[derive(Debug, Clone, Copy)]
 enum Once {
-    /// So many more bytes are thrown away.
+    /// The connection that has the next ones loses so many.
     Eat(u64),
     /// So many more bytes pass.
     CutAfter(u64),
@@ -135,7 +137,8 @@ impl FaultProxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let (up, down) = (Flow::default(), Flow::default());
-        let (orders, seen) = watch::channel(Orders { target, up, down, refuse: false, cuts: 0 });
+        let (orders, seen) =
+            watch::channel(Orders { target, up, down, refuse: false, cuts: 0, heals: 0 });
         let shared = Arc::new(Shared { once: Mutex::new(None), stats: Stats::default() });
         let accepting = tokio::spawn(accept(listener, seen, shared.clone(), seed));
         Ok(Self { address, orders, shared, accepting })
@@ -174,7 +177,7 @@ impl FaultProxy {
         self.orders.send_modify(|orders| orders.cuts += 1);
     }
 
-    /// Throws the next `bytes` of replies away; whoever was to have the last of them is cut.
+    /// Whoever has the next reply loses `bytes` of them, and is cut then, or when all is healed: nobody goes on behind a hole.
     pub fn eat_replies(&self, bytes: u64) {
         self.once(Once::Eat(bytes));
     }
@@ -193,6 +196,7 @@ impl FaultProxy {
         *self.shared.once.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.orders.send_modify(|orders| {
             (orders.up, orders.down, orders.refuse) = (Flow::default(), Flow::default(), false);
+            orders.heals += 1;
         });
     }
 }
@@ -268,7 +272,13 @@ async fn connection(
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
         let [up_rng, down_rng] = seeds;
-        let lane = |direction| Lane { direction, orders: orders.clone(), shared: &shared };
+        let lane = |direction| Lane {
+            direction,
+            orders: orders.clone(),
+            shared: &shared,
+            eats: 0,
+            heals: 0,
+        };
         let up = lane(Direction::Up).run(from_client, to_server, up_rng);
         let down = lane(Direction::Down).run(from_server, to_client, down_rng);
         let both = async {

@@ -36,6 +36,10 @@ pub(super) struct Lane<'a> {
     pub(super) direction: Direction,
     pub(super) orders: watch::Receiver<Orders>,
     pub(super) shared: &'a Shared,
+    /// Bytes that are still to be lost before the cut.
+    pub(super) eats: u64,
+    /// How often all had been healed when that began.
+    pub(super) heals: u64,
 }
 
 impl Lane<'_> {
@@ -61,7 +65,8 @@ impl Lane<'_> {
             let (at, item) = tokio::select! {
                 biased;
                 // A hole in the bytes: nobody may go on behind it.
-                _ = self.changed_to_pass(), if damaged => return End::Cut,
+                () = self.changed_to_pass(), if damaged => return End::Cut,
+                () = self.healed(), if self.eats > 0 => return End::Cut,
                 next = due.recv() => match next {
                     Some(next) => next,
                     // The end of the stream itself fell into the hole: half-open until the mode ends.
@@ -98,10 +103,16 @@ impl Lane<'_> {
         }
     }
 
-    async fn changed_to_pass(&mut self) {
-        let direction = self.direction;
+    async fn changed_to_pass(&self) {
+        let (mut orders, direction) = (self.orders.clone(), self.direction);
         // The proxy itself is gone: then this task is, too.
-        let _ = self.orders.wait_for(|now| now.flow(direction).mode == Mode::Pass).await;
+        let _ = orders.wait_for(|now| now.flow(direction).mode == Mode::Pass).await;
+    }
+
+    async fn healed(&self) {
+        let (mut orders, heals) = (self.orders.clone(), self.heals);
+        // As above.
+        let _ = orders.wait_for(|now| now.heals > heals).await;
     }
 
     async fn mode_when_moving(&mut self) -> Result<Mode, watch::error::RecvError> {
@@ -132,28 +143,26 @@ impl Lane<'_> {
     }
 
     /// What is left of a chunk, and whether the connection ends behind it.
-    fn apply_once(&self, mut bytes: Bytes) -> (Bytes, bool) {
+    fn apply_once(&mut self, mut bytes: Bytes) -> (Bytes, bool) {
         if self.direction == Direction::Up {
             return (bytes, false);
         }
-        let mut once = self.shared.once.lock().unwrap_or_else(PoisonError::into_inner);
         let here = bytes.len() as u64;
-        let (left, cut) = match *once {
-            None => return (bytes, false),
-            Some(Once::Eat(n)) => {
-                let eaten = n.min(here);
-                self.shared.stats.lost.fetch_add(here, Relaxed);
-                // What follows the eaten bytes in the same chunk would come behind a hole.
-                bytes.clear();
-                (Once::Eat(n - eaten), n == eaten)
-            }
-            Some(Once::CutAfter(n)) => {
-                let passed = n.min(here);
-                bytes.truncate(passed as usize);
-                (Once::CutAfter(n - passed), passed < here)
-            }
-        };
-        *once = if cut { None } else { Some(left) };
+        let mut once = self.shared.once.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Once::Eat(n)) = *once {
+            (self.eats, *once) = (n.max(1), None);
+            self.heals = self.orders.borrow().heals;
+        }
+        if self.eats > 0 {
+            self.shared.stats.lost.fetch_add(here, Relaxed);
+            self.eats = self.eats.saturating_sub(here);
+            return (Bytes::new(), self.eats == 0);
+        }
+        let Some(Once::CutAfter(n)) = *once else { return (bytes, false) };
+        let passed = n.min(here);
+        bytes.truncate(passed as usize);
+        let cut = passed < here;
+        *once = if cut { None } else { Some(Once::CutAfter(n - passed)) };
         (bytes, cut)
     }
 }

@@ -219,6 +219,21 @@ async fn eaten_replies_never_arrive() {
     assert_eq!(echo.got.load(Relaxed), 6, "the target did all of it");
 }
 
+/// Found by a campaign: a connection whose replies were eaten in part lived on with a hole in them.
+#[tokio::test]
+async fn who_lost_a_part_of_what_is_to_be_eaten_is_cut_when_all_is_healed() {
+    let (echo, proxy, mut stream) = both().await;
+    proxy.eat_replies(1_000);
+    say(&mut stream, "abc").await;
+    until("eaten", || proxy.stats().lost.load(Relaxed) == 3).await;
+    let mut other = TcpStream::connect(proxy.address).await.unwrap();
+    say(&mut other, "d").await;
+    hear(&mut other, "d").await;
+    proxy.heal();
+    is_reset(&mut stream).await;
+    assert_eq!(echo.got.load(Relaxed), 4);
+}
+
 #[tokio::test]
 async fn a_reply_breaks_off_in_the_middle() {
     let (_echo, proxy, mut stream) = both().await;
