@@ -35,7 +35,9 @@ export function ConversationPage({ me, route }: Props) {
   const unreadAfter = cursor.current ?? null;
   const wasThere = useRef(false);
   if (conversation) wasThere.current = true;
-  useRetry(view.phase === 'failed', () => void handle.reload());
+  // After a reconnection the client does that itself.
+  const { phase: connection } = useStore(chat.connection);
+  useRetry(view.phase === 'failed' && connection === 'connected', () => void handle.reload());
   const page = useConversation({ me, conversation, id: route.id, at: route.at, handle, view });
 
   if (!conversation && list.phase === 'ready') {

@@ -1,5 +1,6 @@
 import { Flag } from 'lucide-react';
 import { useCloseReport, useReports } from '../../api/queries/admin';
+import { plainText } from '../../lib/markup';
 import { explain, nameOf } from '../../lib/names';
 import { texts } from '../../lib/texts';
 import { spokenTime } from '../../lib/time';
@@ -28,7 +29,7 @@ export function Reports() {
       <p className="hint">
         {texts.admin.reportBy(nameOf(report.by), spokenTime(report.ts, Date.now()))}
       </p>
-      <p>“{report.text}”</p>
+      <p>“{plainText(report.text)}”</p>
       <div className="card__line">
         <span className="card__text">{report.reason}</span>
         <Button

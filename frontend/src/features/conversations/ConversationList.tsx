@@ -37,7 +37,10 @@ export function ConversationList({ open, onNewGroup }: Props) {
       ? titleOf(one, chat.me).toLowerCase().includes(needle)
       : hiddenToo || !one.hidden || one.id === open,
   );
-  useRetry(state.phase === 'failed', () => void chat.refreshConversations());
+  // After a reconnection the client does that itself.
+  const { phase: connection } = useStore(chat.connection);
+  const failed = state.phase === 'failed' && connection === 'connected';
+  useRetry(failed, () => void chat.refreshConversations());
   const searchAll = () => navigate(`/?side=search&q=${encodeURIComponent(filter.trim())}`);
 
   return (
