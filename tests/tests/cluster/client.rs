@@ -80,7 +80,7 @@ impl Person {
     }
 
     /// Watches somebody and waits until they are told as online or not.
-    pub(crate) async fn watch(&mut self, user: UserId) {
+    pub(crate) fn watch(&mut self, user: UserId) {
         let watch = json!({"type": "watch", "people": [user.to_string()], "conversations": []});
         self.socket().queue(watch.to_string().as_bytes());
     }

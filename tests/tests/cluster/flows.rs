@@ -52,7 +52,7 @@ async fn people_on_two_brokers_talk_see_each_other_and_log_out_whatever_started_
     assert_eq!(bob.hears("across").await, seq);
     assert_eq!(bob.say(direct, "and back").await, seq + 1);
     assert_eq!(ada.hears("and back").await, seq + 1);
-    ada.watch(bob.user()).await;
+    ada.watch(bob.user());
     ada.sees(bob.user(), true).await;
     let page = ada.account.all_events(direct, 0).await.unwrap();
     assert_eq!((page.head, page.slots.len() as u64), (seq + 1, seq + 1), "in history, too");

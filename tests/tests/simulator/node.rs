@@ -382,14 +382,8 @@ impl Node {
         flight.not_before_ms = now_ms + RETRY_MS;
         let refused = match answer {
             Ok(verdicts) => {
-                for verdict in &verdicts {
-                    match verdict {
-                        Verdict::Stored { pos, .. } | Verdict::Dup { pos, .. } => {
-                            self.told_of = self.told_of.max(*pos);
-                        }
-                        _ => {}
-                    }
-                }
+                let told = verdicts.iter().filter_map(Verdict::pos);
+                self.told_of = told.fold(self.told_of, Pos::max);
                 let unknown = flight.unknown || now_ms < self.epoch.1;
                 let outcome = |verdict| match verdict {
                     Verdict::UnknownConversation if unknown => AppendOutcome::Unknown,

@@ -1,4 +1,6 @@
 //! Each fault of the proxy is seen to bite, against a real TCP echo.
+//!
+//! Owns: the echo, the proxy in front of it. Never does: other machines. Talks to: loopback. Start reading at: the top.
 
 use std::sync::atomic::AtomicU64;
 
