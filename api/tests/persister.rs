@@ -28,6 +28,7 @@ use backplane::{
     Archive, Batch, Envelope, Key, Log, Partition, StoredEvent, Verdict,
     local::{Folder as LogFolder, LocalLog, Options},
     sequencer::Mutation,
+    sim::{Faults, SimLog, SimOptions},
 };
 use bytes::Bytes;
 use protocol::{ConversationId, EventKind, Pos, Producer};
@@ -348,4 +349,32 @@ async fn a_reader_that_waits_is_not_kept_waiting_for_the_next_group() {
         timeout(Duration::from_secs(10), persister.caught_up()).await.expect("stored").unwrap();
         house.settled().await;
     }
+}
+
+/// A cluster that starts again on an empty log: its numbers began again, below the store's cursor.
+#[tokio::test]
+async fn a_log_that_lost_everything_is_told_of_the_stores_cursor() {
+    let house = House::open(|_| ()).await;
+    let first = house.persister(house.sqlite.clone());
+    house.live_a_little().await;
+    house.settled().await;
+    drop(first);
+
+    let options = SimOptions {
+        clock: Arc::new(|| 1),
+        seed: 1,
+        faults: Faults::default(),
+        retention_ms: 1,
+        swallow_sync: false,
+        mutation: Mutation::None,
+    };
+    let archive: Arc<dyn Archive> = Arc::new(StoreArchive::new(Arc::clone(&house.store), 1));
+    let empty = SimLog::new(archive, options);
+    empty.rejoin(0, 7, Pos::default(), Pos::default()).await.unwrap();
+    empty.crash(0);
+    let seams = Seams { log: Arc::new(empty), store: house.sqlite.clone(), node: 7 };
+    let second = Persister::start(&seams, &Clock::default(), &Metrics::default());
+    let standing = Arc::clone(&second.standings()[0]);
+    let begun = timeout(Duration::from_secs(10), standing.later_epoch(1)).await;
+    begun.expect("a new epoch");
 }

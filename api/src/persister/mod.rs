@@ -79,8 +79,8 @@ impl Persister {
             let gives = held.clone();
             let gives = Box::new(move |after| gives.after(after));
             let standing = Arc::new(Standing::new(partition, seams.node, gives));
-            let (keeps, log) = (Arc::clone(&standing), Arc::clone(&seams.log));
-            tasks.push(tokio::spawn(async move { keeps.keep(&*log).await }).abort_handle());
+            let (keeps, seams_of) = (Arc::clone(&standing), seams.clone());
+            tasks.push(tokio::spawn(take_part(keeps, partition, seams_of)).abort_handle());
             let task = Task {
                 partition,
                 log: Arc::clone(&seams.log),
@@ -129,6 +129,24 @@ impl Persister {
         }
         Ok(())
     }
+}
+
+/// Takes part in the log with the store's cursor as seen: a log that lost everything would begin its numbers again otherwise,
+/// at places that the store has passed.
+async fn take_part(standing: Arc<Standing>, partition: Partition, seams: Seams) {
+    let mut told = false;
+    let stored = loop {
+        match seams.store.stored(partition).await {
+            Ok(stored) => break stored,
+            Err(error) if !told => tracing::warn!(%error, partition, "the store's cursor is away"),
+            Err(_) => {}
+        }
+        told = true;
+        sleep(LOOK_EVERY).await;
+    };
+    standing.saw(stored);
+    standing.saw_stored(stored);
+    standing.keep(&*seams.log).await;
 }
 
 /// Why an owner of the cursor stops being one.
