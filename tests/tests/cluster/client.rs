@@ -14,6 +14,8 @@ use tokio::time::timeout;
 
 use crate::LIMIT;
 
+pub(crate) const PASSWORD: &str = "a long enough password";
+
 pub(crate) struct Person {
     pub(crate) account: Account,
     socket: Option<Socket>,
@@ -24,7 +26,7 @@ pub(crate) struct Person {
 impl Person {
     pub(crate) async fn register(api: SocketAddr, name: &str) -> Self {
         let mut account = Account::new(api, None);
-        account.register(name, "a long enough password").await.unwrap();
+        account.register(name, PASSWORD).await.unwrap();
         let producer = Producer(rand::random());
         Self { account, socket: None, producer, no: 0 }
     }

@@ -13,6 +13,7 @@ mod flows;
 mod operate;
 mod servers;
 mod starting;
+mod wiped;
 
 use std::time::Duration;
 
