@@ -69,6 +69,12 @@ impl Default for Metrics {
             None,
             "batches that are in the log and not in the store".into(),
         );
+        recorder.describe_gauge(
+            "api_log_memory_ratio".into(),
+            None,
+            "share of its memory that the log uses; above 0.8 it takes no publishes until below 0.7"
+                .into(),
+        );
         recorder.describe_histogram(
             "api_persister_batch_messages".into(),
             None,
@@ -113,6 +119,13 @@ impl Metrics {
         self.recorder.register_gauge(&key, &METADATA).set(seconds);
         let key = Key::from_parts("api_persister_lag_messages", labels);
         self.recorder.register_gauge(&key, &METADATA).set(batches as f64);
+    }
+
+    /// The share of its memory that the log uses.
+    pub fn log_memory(&self, partition: u16, ratio: f64) {
+        let labels = vec![Label::new("partition", partition.to_string())];
+        let key = Key::from_parts("api_log_memory_ratio", labels);
+        self.recorder.register_gauge(&key, &METADATA).set(ratio);
     }
 
     /// Events stored together.

@@ -80,7 +80,7 @@ impl Api {
         let tasks = [
             tokio::spawn(follow_presence(Arc::clone(&live), Arc::clone(&store), online.clone())),
             tokio::spawn(flush_receipts(Arc::clone(&live), Arc::clone(&store))),
-            tokio::spawn(keep_up(metrics.clone())),
+            tokio::spawn(keep_up(metrics.clone(), Arc::clone(&log))),
             tokio::spawn(sweep_sessions(Arc::clone(&store), clock)),
         ];
         let tasks = tasks.iter().map(tokio::task::JoinHandle::abort_handle).collect();
@@ -148,8 +148,11 @@ impl Api {
     }
 }
 
-async fn keep_up(metrics: Metrics) {
+async fn keep_up(metrics: Metrics, log: Arc<dyn Log>) {
     loop {
+        for partition in 0..log.info().partitions {
+            metrics.log_memory(partition, log.memory_ratio(partition));
+        }
         tokio::time::sleep(UPKEEP_EVERY).await;
         metrics.upkeep();
     }

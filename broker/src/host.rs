@@ -544,8 +544,9 @@ impl Host {
 
     /// Moves on the overload ladder, and says so.
     fn climb(&self, shard: &mut Shard, late_ms: u64, now: Now) {
-        let (unacked, unacked_max) = (shard.n_unacked(), shard.unacked_max());
-        let step = self.ladder.borrow_mut().observe(late_ms, unacked, unacked_max, now.mono_ms);
+        let (unacked, full) =
+            ((shard.n_unacked(), shard.unacked_max()), self.around.node.log_is_full());
+        let step = self.ladder.borrow_mut().observe(late_ms, unacked, full, now.mono_ms);
         // Each time: the counters outlive a shard that panicked, its ladder does not.
         self.metrics.shed.set(u64::from(step));
         if step != shard.ladder() {

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use backplane::Room;
 use tokio::sync::watch;
 
 use crate::{config::BrokerConfig, metrics::NodeMetrics, shard::Now};
@@ -141,8 +142,17 @@ impl Node {
 
     fn appends_are_good(&self) -> bool {
         let failed = self.append_failed_ms.load(Relaxed);
-        let admitted = self.metrics.standings.get().into_iter().flatten().all(|s| s.is_good());
-        admitted && (failed == 0 || failed + APPEND_DOUBT_MS < self.now().mono_ms)
+        let standings = self.metrics.standings.get().into_iter().flatten();
+        let admitted = standings.into_iter().all(|standing| standing.is_good());
+        admitted
+            && !self.log_is_full()
+            && (failed == 0 || failed + APPEND_DOUBT_MS < self.now().mono_ms)
+    }
+
+    /// Whether a partition of the log has no room for publishes.
+    pub(crate) fn log_is_full(&self) -> bool {
+        let mut standings = self.metrics.standings.get().into_iter().flatten();
+        standings.any(|standing| standing.room() == Room::Red)
     }
 
     /// Whether every loop turns: the process is worth keeping.

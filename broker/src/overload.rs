@@ -27,12 +27,19 @@ pub struct Ladder {
 
 impl Ladder {
     /// Takes the readings of one tick and says which step holds, 0–3. Two readings in a row raise it: a machine that stood
-    /// still once is not overloaded.
-    pub fn observe(&mut self, late_ms: u64, unacked: usize, unacked_max: usize, now_ms: u64) -> u8 {
+    /// still once is not overloaded. `full`: the log has no room, which asks for the last step.
+    pub fn observe(
+        &mut self,
+        late_ms: u64,
+        (unacked, unacked_max): (usize, usize),
+        full: bool,
+        now_ms: u64,
+    ) -> u8 {
         let percent = unacked as u64 * 100 / (unacked_max as u64).max(1);
         let by_time = LATE_MS.iter().filter(|at| late_ms >= **at).count();
         let by_log = UNACKED_PERCENT.iter().filter(|at| percent >= **at).count();
-        let asks = by_time.max(by_log) as u8;
+        let by_room = if full { STEPS.len() - 1 } else { 0 };
+        let asks = by_time.max(by_log).max(by_room) as u8;
         let sure = asks.min(self.before);
         self.before = asks;
         if sure >= self.step {
@@ -55,7 +62,9 @@ mod tests {
         let mut ladder = Ladder::default();
         let steps: Vec<u8> = (1..)
             .zip(readings)
-            .map(|(tick, (late, unacked))| ladder.observe(*late, *unacked, 100, tick * 100))
+            .map(|(tick, (late, unacked))| {
+                ladder.observe(*late, (*unacked, 100), false, tick * 100)
+            })
             .collect();
         assert_eq!(steps, expected, "{readings:?}");
     }
@@ -74,20 +83,27 @@ mod tests {
     }
 
     #[test]
+    fn a_log_without_room_raises_it_to_the_top() {
+        let mut ladder = Ladder::default();
+        let steps = [100, 200, 2_300].map(|at| ladder.observe(0, (0, 100), at < 300, at));
+        assert_eq!(steps, [0, 3, 2]);
+    }
+
+    #[test]
     fn it_falls_one_step_at_a_time_after_two_calm_seconds() {
         let mut ladder = Ladder::default();
-        ladder.observe(3_000, 0, 100, 1_000);
-        assert_eq!(ladder.observe(3_000, 0, 100, 1_100), 3);
-        assert_eq!(ladder.observe(0, 0, 100, 3_000), 3, "1.9 s");
-        assert_eq!(ladder.observe(0, 0, 100, 3_100), 2);
+        ladder.observe(3_000, (0, 100), false, 1_000);
+        assert_eq!(ladder.observe(3_000, (0, 100), false, 1_100), 3);
+        assert_eq!(ladder.observe(0, (0, 100), false, 3_000), 3, "1.9 s");
+        assert_eq!(ladder.observe(0, (0, 100), false, 3_100), 2);
         assert_eq!(
-            ladder.observe(1_000, 0, 100, 4_000),
+            ladder.observe(1_000, (0, 100), false, 4_000),
             2,
             "not calm: the two seconds begin again"
         );
-        assert_eq!(ladder.observe(0, 0, 100, 5_900), 2);
-        assert_eq!(ladder.observe(0, 0, 100, 6_000), 1);
-        assert_eq!(ladder.observe(0, 0, 100, 8_000), 0);
-        assert_eq!(ladder.observe(0, 0, 100, 99_000), 0);
+        assert_eq!(ladder.observe(0, (0, 100), false, 5_900), 2);
+        assert_eq!(ladder.observe(0, (0, 100), false, 6_000), 1);
+        assert_eq!(ladder.observe(0, (0, 100), false, 8_000), 0);
+        assert_eq!(ladder.observe(0, (0, 100), false, 99_000), 0);
     }
 }

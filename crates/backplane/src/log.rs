@@ -216,6 +216,11 @@ pub trait Log: Send + Sync + std::fmt::Debug {
         Room::Green
     }
 
+    /// The share of its memory that a partition uses, as of the last look; 0 if there is no limit.
+    fn memory_ratio(&self, _partition: Partition) -> f64 {
+        0.0
+    }
+
     /// A new appender. Several may exist; each has one batch in flight.
     fn appender(&self, partition: Partition) -> Box<dyn Appender>;
 

@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{Batch, Log, LogError, Partition};
+use crate::{Batch, Log, LogError, Partition, Room};
 
 /// Between two looks at a log that lets this process append.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -33,6 +33,7 @@ pub type Held = Box<dyn Fn(Pos) -> Vec<Arc<Batch>> + Send + Sync>;
 struct Known {
     seen: Pos,
     stored: Pos,
+    room: Room,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -121,6 +122,11 @@ impl Standing {
         *self.good.borrow()
     }
 
+    /// How much memory the log had left when it was last asked.
+    pub fn room(&self) -> Room {
+        self.known().room
+    }
+
     /// Returns once the log lets this process append.
     pub async fn admitted(&self) {
         let mut good = self.good.subscribe();
@@ -163,6 +169,7 @@ impl Standing {
         loop {
             let asked = self.ask(log).await;
             let good = asked.is_ok();
+            self.known().room = log.room(self.partition);
             if good != told || (good && self.epoch() == 0) {
                 let partition = self.partition;
                 match &asked {

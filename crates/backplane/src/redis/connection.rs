@@ -307,6 +307,10 @@ impl Server {
         Ok(connection)
     }
 
+    pub(super) fn memory_ratio(&self) -> f64 {
+        self.gauge.ratio()
+    }
+
     pub(super) fn room(&self) -> Room {
         self.gauge.room()
     }

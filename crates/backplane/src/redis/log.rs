@@ -233,6 +233,10 @@ impl Log for RedisLog {
         self.servers.get(usize::from(partition)).map_or(Room::Green, |server| server.room())
     }
 
+    fn memory_ratio(&self, partition: Partition) -> f64 {
+        self.servers.get(usize::from(partition)).map_or(0.0, |server| server.memory_ratio())
+    }
+
     fn appender(&self, partition: Partition) -> Box<dyn Appender> {
         let at = usize::from(partition) % self.servers.len();
         Box::new(RedisAppender::new(Arc::clone(&self.servers[at])))

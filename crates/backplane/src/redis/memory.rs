@@ -3,7 +3,7 @@
 //! Owns: the share of the limit, and its hysteresis. Never does: refuse (the appender does), make room (the persister
 //! does). Talks to: nobody. Start reading at: [`Gauge::observe`].
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use crate::Room;
 
@@ -15,7 +15,10 @@ const CALM_PERCENT: u64 = 70;
 
 /// The last reading of one server.
 #[derive(Debug, Default)]
-pub(super) struct Gauge(AtomicU8);
+pub(super) struct Gauge {
+    room: AtomicU8,
+    per_mille: AtomicU64,
+}
 
 impl Gauge {
     /// Takes a reading. A limit of 0 is none: there is nothing to compare with.
@@ -27,12 +30,19 @@ impl Gauge {
             p if p > YELLOW_PERCENT => Room::Yellow,
             _ => Room::Green,
         };
-        self.0.store(room as u8, Ordering::Relaxed);
+        // Relaxed: numbers that stand alone.
+        self.room.store(room as u8, Relaxed);
+        let per_mille = used.saturating_mul(1_000).checked_div(limit).unwrap_or(0);
+        self.per_mille.store(per_mille, Relaxed);
         room
     }
 
+    pub(super) fn ratio(&self) -> f64 {
+        self.per_mille.load(Relaxed) as f64 / 1_000.0
+    }
+
     pub(super) fn room(&self) -> Room {
-        [Room::Green, Room::Yellow, Room::Red][usize::from(self.0.load(Ordering::Relaxed).min(2))]
+        [Room::Green, Room::Yellow, Room::Red][usize::from(self.room.load(Relaxed).min(2))]
     }
 }
 
@@ -57,6 +67,7 @@ mod tests {
         for (percent, expected) in readings.into_iter().chain(down) {
             assert_eq!(gauge.observe(percent, 100), expected, "{percent}");
         }
+        assert!((gauge.ratio() - 0.1).abs() < 1e-9);
         assert_eq!(gauge.observe(u64::MAX, 0), Room::Green, "without a limit");
         let info = "# Memory\r\nused_memory:12\r\nused_memory_rss:99\r\nmaxmemory:34\r\n";
         assert_eq!(of_info(info), Some((12, 34)));
