@@ -16,6 +16,8 @@ const LIVE: &str = include_str!("../../../deploy/redis/live.conf");
 /// Memory of the log server here: several clusters fit on one machine.
 const LOG_MEMORY: &str = "maxmemory 1gb";
 const LIVE_MEMORY: &str = "maxmemory 256mb";
+/// Of clusters on loopback, as an ACL rule sets it.
+const PASSWORD: &str = ">loopback-only";
 /// Connections of one nginx worker, two for each WebSocket: within the 20,000 descriptors of a usual hard limit.
 const WORKER_CONNECTIONS: u32 = 9_000;
 
@@ -30,7 +32,19 @@ pub fn fill(text: &str, place: &str, with: &str) -> anyhow::Result<String> {
 
 fn redis(text: &str, port: u16, folder: &Path, memory: &str) -> anyhow::Result<String> {
     let place = format!("bind 127.0.0.1\nport {port}\ndir {}", folder.display());
-    fill(&fill(text, "place", &place)?, "memory", memory)
+    users(&fill(&fill(text, "place", &place)?, "memory", memory)?)
+}
+
+/// The deployed users with a password of ours, and the default one, by which the starter and the faults look in.
+fn users(text: &str) -> anyhow::Result<String> {
+    let lines = text.lines().filter(|line| line.starts_with("user webchat-"));
+    let own = |line: &str| {
+        let words = line.split(' ').map(|word| if word.starts_with('#') { PASSWORD } else { word });
+        words.collect::<Vec<_>>().join(" ")
+    };
+    let lines: Vec<String> = lines.map(own).collect();
+    ensure!(lines.len() == 2, "a broker's user and an api's");
+    fill(text, "users", &lines.join("\n"))
 }
 
 /// The log server's file.
@@ -116,8 +130,11 @@ pub fn arguments(row: &Row, around: &Surroundings<'_>) -> anyhow::Result<Vec<Str
     let mut set = |name: &str, value: String| all.extend([format!("--{name}"), value]);
     set("port", row.port.to_string());
     set("admin-port", row.admin.context("no admin port")?.to_string());
-    set("log", format!("redis://127.0.0.1:{}", around.log));
-    set("live", format!("redis://127.0.0.1:{}", around.live));
+    let user = if row.kind == Kind::Api { "webchat-api" } else { "webchat-broker" };
+    let password = PASSWORD.trim_start_matches('>');
+    let server = |port: u16| format!("redis://{user}:{password}@127.0.0.1:{port}");
+    set("log", server(around.log));
+    set("live", server(around.live));
     set("cluster-secret-file", around.secret.display().to_string());
     // nginx is the only one whose word on a client's address counts. Devices come from other addresses of loopback.
     set("trusted-proxy", "127.0.0.1".to_owned());

@@ -32,6 +32,21 @@ async fn a_log_below_the_level_asked_for_is_refused_with_what_is_missing() {
     assert!(api.said().contains("everysec"), "it says what it risks: {}", api.said());
 }
 
+#[tokio::test]
+async fn a_second_api_on_the_same_folder_is_refused_and_says_why() {
+    let mut plan = Plan::new();
+    let mut first = plan.api();
+    first.address("admin").await;
+    plan.internal = 0;
+    let mut second = plan.api();
+    let status = second.ends_within(Duration::from_secs(10)).await;
+    assert!(
+        !status.success() && second.said().contains("another webchat-api"),
+        "{}",
+        second.said()
+    );
+}
+
 #[test]
 fn everything_wrong_is_told_at_once_and_by_name() {
     for name in ["webchat-broker", "webchat-api"] {

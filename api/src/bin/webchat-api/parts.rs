@@ -2,11 +2,33 @@
 //!
 //! Owns: opening store and keys. Never does: the log. Talks to: the folder. Start reading at: [`open_store`].
 
-use std::{path::Path, sync::Arc};
+use std::{
+    fs::{File, TryLockError},
+    path::Path,
+    sync::Arc,
+};
 
 use anyhow::Context;
 use api::store::{Ingest, Store, sqlite::SqliteStore};
 use token::Keyring;
+
+/// Held while a process uses a folder: the system lets go of it with the process, however that ends.
+const LOCK_FILE: &str = "api.lock";
+
+/// Takes a folder for this process; made if it is not there. Errors: another one has it.
+pub(crate) fn take_folder(data: &Path) -> anyhow::Result<File> {
+    let folder = || format!("data folder {}", data.display());
+    std::fs::create_dir_all(data).with_context(folder)?;
+    let lock = File::create(data.join(LOCK_FILE)).with_context(folder)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => anyhow::bail!(
+            "{}: another webchat-api uses it. One api runs until there is a store that several can share.",
+            folder()
+        ),
+        Err(TryLockError::Error(error)) => Err(error).with_context(folder),
+    }
+}
 
 /// The store from both sides.
 pub(crate) struct Opened {

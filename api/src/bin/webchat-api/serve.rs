@@ -67,6 +67,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let end = End::listen("webchat-api")?;
     let Ports { public, internal, admin } = Ports::take(&settings)?;
     let secret = settings.shared.secret().map_err(anyhow::Error::msg)?;
+    let _folder = parts::take_folder(&settings.data)?;
     let store = parts::open_store(&settings.data, true)?;
     let keyring = Arc::new(parts::open_keys(&settings.data, true)?);
     let partitions = settings.shared.logs.len() as u16;

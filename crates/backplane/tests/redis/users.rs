@@ -8,7 +8,7 @@ use std::sync::{
 use backplane::{
     Earlier, Log, ProducerState, Verdict,
     memory_archive::MemoryArchive,
-    redis::{Options, RedisLog, Role, rules},
+    redis::{LiveRole, Options, RedisLog, Role, live_acl, rules},
 };
 use protocol::{Pos, Producer, UserId, limits};
 
@@ -16,6 +16,30 @@ use crate::bench::{
     append, ask, born, direct, message, next, options, pause, persist, rejoin, store,
 };
 use crate::server::Server;
+
+/// What an operator deploys is what is tested here.
+#[test]
+fn the_deployed_files_have_the_users_with_these_rules() {
+    let log = include_str!("../../../../deploy/redis/log.conf");
+    let live = include_str!("../../../../deploy/redis/live.conf");
+    let line = |name: &str, rules: Vec<String>| format!("user {name} PASSWORD {}", rules.join(" "));
+    let of_live = |role| [vec!["on".to_owned()], live_acl(role, "wc")].concat();
+    for (file, expected) in [
+        (log, line("webchat-broker", rules(Role::Broker, "wc"))),
+        (log, line("webchat-api", rules(Role::Api, "wc"))),
+        (live, line("webchat-broker", of_live(LiveRole::Broker))),
+        (live, line("webchat-api", of_live(LiveRole::Api))),
+    ] {
+        // The password is the one word that is an installation's own.
+        let same = |found: &str| {
+            let words = found.split(' ');
+            words
+                .map(|word| if word.starts_with('#') { "PASSWORD" } else { word })
+                .eq(expected.split(' '))
+        };
+        assert!(file.lines().any(same), "missing: {expected}");
+    }
+}
 
 fn as_user(name: &str, mut options: Options) -> Options {
     options.servers =
