@@ -96,8 +96,8 @@ impl Nginx<'_> {
 /// What a program of ours needs to know of the others.
 #[derive(Debug, Clone)]
 pub struct Surroundings<'a> {
-    /// Address of the log server as this process sees it (a proxy may be between).
-    pub log: u16,
+    /// Addresses of the log servers as this process sees them (a proxy may be between).
+    pub logs: Vec<u16>,
     /// The same of the live server.
     pub live: u16,
     /// The same of each api's internal port.
@@ -116,7 +116,9 @@ pub fn arguments(row: &Row, around: &Surroundings<'_>) -> anyhow::Result<Vec<Str
     let mut set = |name: &str, value: String| all.extend([format!("--{name}"), value]);
     set("port", row.port.to_string());
     set("admin-port", row.admin.context("no admin port")?.to_string());
-    set("log", format!("redis://127.0.0.1:{}", around.log));
+    for port in &around.logs {
+        set("log", format!("redis://127.0.0.1:{port}"));
+    }
     set("live", format!("redis://127.0.0.1:{}", around.live));
     set("cluster-secret-file", around.secret.display().to_string());
     // nginx is the only one whose word on a client's address counts. Devices come from other addresses of loopback.
