@@ -8,6 +8,7 @@ use std::{
     path::PathBuf,
 };
 
+use api::seed::SeedUsers;
 use clap::{Args, Parser, Subcommand};
 use process::settings;
 use protocol::Network;
@@ -34,29 +35,6 @@ pub(crate) enum Command {
         /// Log-in name.
         username: String,
     },
-}
-
-/// What to seed.
-#[derive(Debug, Args)]
-pub(crate) struct SeedUsers {
-    /// People. Each even one gets a direct conversation with the next one.
-    #[arg(long)]
-    pub(crate) count: usize,
-    /// File for a line per person: user id, session, socket token, its end in Unix milliseconds.
-    #[arg(long)]
-    pub(crate) tokens: PathBuf,
-    /// Groups that each person is in.
-    #[arg(long, default_value_t = 0)]
-    pub(crate) groups_per_user: usize,
-    /// Members of a group.
-    #[arg(long, default_value_t = 8)]
-    pub(crate) group_size: usize,
-    /// File for a line per group: its id, then its members.
-    #[arg(long)]
-    pub(crate) groups: Option<PathBuf>,
-    /// Hours that the tokens are good for.
-    #[arg(long, default_value_t = 12)]
-    pub(crate) hours: u64,
 }
 
 /// Options of the server. Each one also as `WEBCHAT_…` in the environment and in the TOML file.

@@ -6,13 +6,14 @@ mod config;
 mod demo;
 mod parts;
 mod reset_password;
-mod seed;
 mod serve;
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
+use api::seed::{self, Ground, SeedUsers};
 use clap::Parser;
 use config::{Cli, Command, Settings};
+use parts::Parts;
 
 /// Sockets come and go in waves: glibc's heap keeps the holes of each (docs/adr/0008-allocator.md).
 #[cfg(not(target_env = "msvc"))]
@@ -41,10 +42,26 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     runtime.block_on(async {
         match &cli.command {
             None => serve::serve(settings, cli.options.demo).await,
-            Some(Command::SeedUsers(plan)) => seed::seed(&settings.data, plan).await,
+            Some(Command::SeedUsers(plan)) => seed(&settings.data, plan).await,
             Some(Command::ResetPassword { username }) => {
                 reset_password::reset(&settings.data, username).await
             }
         }
     })
+}
+
+/// Seeds a folder that no server runs on.
+async fn seed(data: &Path, plan: &SeedUsers) -> anyhow::Result<()> {
+    let parts = Parts::open(data).await?;
+    let ground = Ground {
+        store: &*parts.store,
+        log: &*parts.log,
+        persister: &parts.persister,
+        keyring: &parts.keyring,
+        clock: &parts.clock,
+    };
+    let (people, groups) = seed::seed(&ground, plan).await?;
+    println!("seeded {people} people and {groups} groups");
+    parts.close().await;
+    Ok(())
 }

@@ -75,6 +75,8 @@ pub struct ApiConfig {
     pub trusted_proxies: Vec<Network>,
     /// Addresses without rate limits, for load tests (`limits.trusted_sources`).
     pub trusted_sources: Vec<Network>,
+    /// The persister counts messages and stores none, for load tests (`store_counts_only`).
+    pub counts_only: bool,
     /// bcrypt's cost.
     pub bcrypt_cost: u32,
     /// Threads that hash; at most half the cores by default.
@@ -95,6 +97,7 @@ impl ApiConfig {
             origins,
             trusted_proxies: Vec::new(),
             trusted_sources: Vec::new(),
+            counts_only: false,
             bcrypt_cost: BCRYPT_COST,
             hash_threads: (cores / 2).max(1),
             rates: Rates::default(),

@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod persister;
 pub mod projection;
 pub mod rate_limit;
+pub mod seed;
 pub mod serve;
 mod start;
 pub mod store;

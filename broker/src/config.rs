@@ -34,6 +34,8 @@ pub struct BrokerConfig {
     pub drain_window_ms: u64,
     /// Least time between two appends: above 0 batches get larger under load, at the price of that latency.
     pub flush_spacing_ms: u64,
+    /// Publishes of one append, within what the log takes; 1 shows what batching is worth.
+    pub append_envelopes_max: usize,
     /// See [`ShardConfig::mutation`].
     #[cfg(any(test, feature = "mutants"))]
     pub mutation: Option<Mutation>,
@@ -56,6 +58,7 @@ impl BrokerConfig {
             trusted_proxies: Vec::new(),
             drain_window_ms: 500,
             flush_spacing_ms: 0,
+            append_envelopes_max: limits::BATCH_ENVELOPES_MAX,
             #[cfg(any(test, feature = "mutants"))]
             mutation: None,
         }

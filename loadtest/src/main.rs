@@ -7,9 +7,16 @@
 //! proof fails: something lost, doubled, or answered otherwise than PROTOCOL.md says.
 
 mod campaign;
+mod compare;
 mod operate;
 
-use std::{fs::OpenOptions, io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    fs::OpenOptions,
+    io::Write as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, ensure};
 use clap::{Args, Parser, Subcommand};
@@ -23,6 +30,7 @@ use loadtest::{
         kill::{self, KillPlan},
         pairs::{self, PairsPlan, Partner},
         population::{Population, SeedPlan},
+        servers::Servers,
     },
     server::{Options, Server},
 };
@@ -69,6 +77,8 @@ enum Scenario {
     Kill(KillOptions),
     /// Pairs of people write to each other: throughput, latency, CPU per message.
     Pairs(PairsOptions),
+    /// The same of a cluster beside a server of another make, or beside itself with other settings, in turns.
+    Compare(compare::CompareOptions),
     /// One group, everybody connected: cost and latency of a delivery.
     Fanout(FanoutOptions),
     /// Connections that say nothing: memory and CPU of each.
@@ -98,7 +108,7 @@ struct KillOptions {
     seed: u64,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct PairsOptions {
     /// People; even.
     #[arg(long, default_value_t = 500)]
@@ -190,6 +200,7 @@ async fn run(Cli { place, scenario }: Cli) -> anyhow::Result<bool> {
             print(environment, result, out).map(|()| good)
         }
         Scenario::Pairs(plan) => pairs(plan, options, peer, environment, out).await,
+        Scenario::Compare(plan) => compare::run(plan, options.cores, environment, out).await,
         Scenario::Fanout(plan) => fanout(plan, options, peer, environment, out).await,
         Scenario::Faults(plan) => {
             let result = campaign::run(plan).await?;
@@ -215,11 +226,14 @@ fn print(
 ) -> anyhow::Result<()> {
     let record = Record { environment, result };
     println!("{}", serde_json::to_string_pretty(&record)?);
-    if let Some(path) = out {
-        let file = OpenOptions::new().create(true).append(true).open(&path);
-        let mut file = file.with_context(|| format!("{}", path.display()))?;
-        writeln!(file, "{}", serde_json::to_string(&record)?)?;
-    }
+    out.map_or(Ok(()), |path| write_line(&path, &record))
+}
+
+/// Appends one line of JSON to a file.
+fn write_line(path: &Path, record: &impl Serialize) -> anyhow::Result<()> {
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    let mut file = file.with_context(|| format!("{}", path.display()))?;
+    writeln!(file, "{}", serde_json::to_string(record)?)?;
     Ok(())
 }
 
@@ -267,6 +281,26 @@ async fn seeded(mut options: Options, plan: SeedPlan) -> anyhow::Result<(Server,
     Ok((server, population))
 }
 
+impl PairsOptions {
+    fn plan(&self) -> PairsPlan {
+        let Self { text_bytes, warmup_s, measure_s, seed, .. } = *self;
+        let arrivals = match (self.rate, self.window) {
+            (_, Some(window)) => Arrivals::Closed { window },
+            (rate, None) => Arrivals::Open { rate: rate.unwrap_or(1_000.0) },
+        };
+        PairsPlan { arrivals, text_bytes, warmup_s, measure_s, seed }
+    }
+}
+
+/// Everybody with the neighbour they write to.
+fn partners(population: &Population) -> anyhow::Result<Vec<Partner>> {
+    let partner = |i: usize| {
+        let conversation = population.direct_of(i).context("a person without a partner")?;
+        Ok(Partner { token: population.people[i].token.clone(), conversation })
+    };
+    (0..population.people.len()).map(partner).collect()
+}
+
 async fn pairs(
     plan: PairsOptions,
     options: Options,
@@ -278,18 +312,8 @@ async fn pairs(
     let seeds = SeedPlan { people: plan.people, groups_per_person: 0, group_size: 2 };
     let target = target(options, peer, seeds).await?;
     let population = &target.population;
-    let partner = |i: usize| {
-        let conversation = population.direct_of(i).context("a person without a partner")?;
-        Ok(Partner { token: population.people[i].token.clone(), conversation })
-    };
-    let partners = (0..plan.people).map(partner).collect::<anyhow::Result<Vec<_>>>()?;
-    let arrivals = match (plan.rate, plan.window) {
-        (_, Some(window)) => Arrivals::Closed { window },
-        (rate, None) => Arrivals::Open { rate: rate.unwrap_or(1_000.0) },
-    };
-    let PairsOptions { text_bytes, warmup_s, measure_s, seed, .. } = plan;
-    let plan = PairsPlan { arrivals, text_bytes, warmup_s, measure_s, seed };
-    let result = pairs::run(plan, target.address, &partners, &target.pids).await?;
+    let (partners, servers) = (partners(population)?, Servers::unnamed(&target.pids));
+    let result = pairs::run(plan.plan(), target.address, &partners, &servers).await?;
     print(environment, result, out).map(|()| true)
 }
 

@@ -60,7 +60,7 @@ pub(crate) struct UpOptions {
 pub(crate) async fn run(operation: Operation) -> anyhow::Result<()> {
     match operation {
         Operation::Up(UpOptions { brokers, apis, arguments, place }) => {
-            let topology = Topology { brokers, apis, nginx: true };
+            let topology = Topology { brokers, apis, ..Topology::default() };
             let folder = Some(place.dir);
             let options =
                 Options { topology, folder, arguments, detached: true, ..Options::default() };

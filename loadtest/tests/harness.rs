@@ -22,6 +22,7 @@ use loadtest::{
         kill::{KillPlan, KillResult, Victim, run_on},
         pairs::{self, PairsPlan, Partner},
         population::{Population, Seeded},
+        servers::Servers,
         world::World,
     },
 };
@@ -136,9 +137,10 @@ async fn figures_of_pairs_count_every_message_once() {
     let pids = [std::process::id()];
     for arrivals in [Arrivals::Closed { window: 2 }, Arrivals::Open { rate: 400.0 }] {
         let plan = PairsPlan { arrivals, text_bytes: 128, warmup_s: 0.1, measure_s: 1.0, seed: 1 };
-        let found = pairs::run(plan, fake.address(), &partners, &pids).await.unwrap();
+        let found =
+            pairs::run(plan, fake.address(), &partners, &Servers::unnamed(&pids)).await.unwrap();
         assert!(found.delivered > 100 && found.acked == found.delivered, "{found:?}");
-        assert!(found.cpu_us_per_message > 0.0 && found.delivery.count == found.delivered);
+        assert!(found.cost.cpu_us_per_message > 0.0 && found.delivery.count == found.delivered);
         if let Arrivals::Open { rate } = arrivals {
             assert!((found.delivered_per_s / rate - 1.0).abs() < 0.3, "{}", found.delivered_per_s);
         }

@@ -15,6 +15,7 @@ const MESSAGES_MAX: usize = 100_000;
 impl App {
     /// Profile, sessions, conversations, and every message of one's own.
     pub async fn export(&self, who: AuthContext) -> Result<Value, AppError> {
+        self.stores_messages()?;
         take(&self.limits().searches_per_user, who.user, self.now_ms())?;
         let me = self.me(who).await?;
         let conversations = self.conversations(who).await?.conversations;

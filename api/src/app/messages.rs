@@ -70,6 +70,7 @@ impl App {
         id: ConversationId,
         seq: u64,
     ) -> Result<Item, AppError> {
+        self.stores_messages()?;
         let summary = self.summary(who, id).await?;
         let since = summary.member.map_or(1, |member| member.since);
         let mut items = self.history().items(id, vec![seq], Vec::new()).await?;

@@ -43,7 +43,7 @@ use crate::{
     history::History,
     metrics::Metrics,
     rate_limit::RateLimiter,
-    store::{Store, User},
+    store::{STORES_NOTHING, Store, User},
 };
 
 /// One limiter per kind of request.
@@ -155,6 +155,11 @@ impl App {
 
     fn history(&self) -> &History {
         &self.parts.history
+    }
+
+    /// Whoever needs stored messages asks first. Errors: this api stores none.
+    fn stores_messages(&self) -> Result<(), AppError> {
+        if self.config().counts_only { Err(AppError::Conflict(STORES_NOTHING)) } else { Ok(()) }
     }
 
     fn now_ms(&self) -> u64 {

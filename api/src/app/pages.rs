@@ -136,6 +136,7 @@ impl App {
         anchor: Anchor,
         limit: Option<usize>,
     ) -> Result<MessagePage, AppError> {
+        self.stores_messages()?;
         let limit = limit.unwrap_or(ITEMS_DEFAULT).clamp(1, ITEMS_MAX);
         let summary = self.summary(who, id).await?;
         let since = summary.member.map_or(1, |member| member.since);

@@ -68,6 +68,7 @@ impl App {
         before: Option<&str>,
         limit: Option<usize>,
     ) -> Result<SearchPage, AppError> {
+        self.stores_messages()?;
         take(&self.limits().searches_per_user, who.user, self.now_ms())?;
         let text: String = text.trim().chars().take(QUERY_CHARS_MAX).collect();
         if text.is_empty() {

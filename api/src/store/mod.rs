@@ -7,6 +7,7 @@
 //! taken and the persister has not yet written is not here: whoever must see it asks the history reader.
 
 mod conversations;
+mod counting;
 mod ingest;
 mod instance;
 mod messages;
@@ -21,6 +22,7 @@ use protocol::ConversationId;
 pub use conversations::{
     Conversations, DRAFT_BYTES_MAX, MemberRecord, Mine, MineChange, StoredConversation, Summary,
 };
+pub use counting::{CountingArchive, CountingIngest, STORES_NOTHING};
 pub use ingest::{Claim, DeadLetter, Holes, Ingest};
 pub use instance::{
     Directory, Instance, InviteCode, NewReport, RegistrationMode, Report, Settings, SettingsChange,

@@ -66,7 +66,8 @@ pub(crate) async fn run(
     standing: Arc<Standing>,
     mut queue: mpsc::Receiver<Request>,
 ) {
-    let (caps, spacing) = (log.info(), Duration::from_millis(node.config.flush_spacing_ms));
+    let (mut caps, spacing) = (log.info(), Duration::from_millis(node.config.flush_spacing_ms));
+    caps.batch_envelopes_max = caps.batch_envelopes_max.min(node.config.append_envelopes_max);
     let mut appender = log.appender(partition);
     let mut held = None;
     while let Some(batch) = next_batch(&mut queue, &mut held, &caps).await {

@@ -21,6 +21,14 @@ const POLL: Duration = Duration::from_millis(5);
 /// For the kernel to take a killed process away.
 const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A program on these cores, as `taskset -c` takes them; `None`: wherever this one may run.
+pub fn pinned(program: &Path, cores: Option<&str>) -> Command {
+    let Some(cores) = cores else { return Command::new(program) };
+    let mut command = Command::new("taskset");
+    command.args(["-c", cores]).arg(program);
+    command
+}
+
 /// Which process, also for a later run: ids are used again, an id with its start is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {

@@ -110,8 +110,8 @@ impl Nginx<'_> {
 /// What a program of ours needs to know of the others.
 #[derive(Debug, Clone)]
 pub struct Surroundings<'a> {
-    /// Address of the log server as this process sees it (a proxy may be between).
-    pub log: u16,
+    /// Addresses of the log servers as this process sees them (a proxy may be between).
+    pub logs: Vec<u16>,
     /// The same of the live server.
     pub live: u16,
     /// The same of each api's internal port.
@@ -133,7 +133,9 @@ pub fn arguments(row: &Row, around: &Surroundings<'_>) -> anyhow::Result<Vec<Str
     let user = if row.kind == Kind::Api { "webchat-api" } else { "webchat-broker" };
     let password = PASSWORD.trim_start_matches('>');
     let server = |port: u16| format!("redis://{user}:{password}@127.0.0.1:{port}");
-    set("log", server(around.log));
+    for port in &around.logs {
+        set("log", server(*port));
+    }
     set("live", server(around.live));
     set("cluster-secret-file", around.secret.display().to_string());
     // nginx is the only one whose word on a client's address counts. Devices come from other addresses of loopback.

@@ -44,6 +44,14 @@ pub struct Options {
     pub programs: Programs,
     /// Further arguments of brokers and apis.
     pub arguments: Vec<String>,
+    /// Further arguments of apis only.
+    pub api_arguments: Vec<String>,
+    /// Further arguments of brokers only.
+    pub broker_arguments: Vec<String>,
+    /// Further arguments of log servers, over their file.
+    pub log_arguments: Vec<String>,
+    /// Cores of every server, as taskset takes them.
+    pub cores: Option<String>,
     /// A proxy before each server that a broker or an api connects to. They live as long as this value.
     pub proxied: bool,
     /// The processes outlive this value: `up` and `down` are separate runs.
@@ -111,6 +119,16 @@ impl Cluster {
             return Err(error);
         }
         Ok(cluster)
+    }
+
+    /// Runs another command of one of its programs to the end, with the arguments that the process has. It must not run.
+    pub fn run_command(&mut self, name: &str, arguments: &[&str]) -> anyhow::Result<()> {
+        ensure!(!self.runs(name), "{name} runs");
+        let row = self.row(name)?.clone();
+        let output = self.command(&row)?.args(arguments).output()?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{arguments:?} of {name} failed: {error}");
+        Ok(())
     }
 
     async fn start_all(&mut self, names: &[String]) -> anyhow::Result<()> {

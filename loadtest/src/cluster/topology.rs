@@ -35,6 +35,9 @@ pub enum Kind {
 /// How many of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Topology {
+    /// Log servers, one per partition.
+    #[serde(default = "one")]
+    pub logs: usize,
     /// Brokers.
     pub brokers: usize,
     /// Apis. More than one need a store that they share.
@@ -45,14 +48,19 @@ pub struct Topology {
 
 impl Default for Topology {
     fn default() -> Self {
-        Self { brokers: 3, apis: 1, nginx: true }
+        Self { logs: 1, brokers: 3, apis: 1, nginx: true }
     }
+}
+
+/// A state file of before has no number.
+fn one() -> usize {
+    1
 }
 
 /// One process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
-    /// `log`, `live`, `api-1`, `broker-2`, `nginx`.
+    /// `log`, `log-2`, `live`, `api-1`, `broker-2`, `nginx`.
     pub name: String,
     /// What it is.
     pub kind: Kind,
@@ -82,7 +90,10 @@ impl Topology {
         let numbered = |name: &str, kind, count| {
             (1..=count).map(|n| (format!("{name}-{n}"), kind)).collect::<Vec<_>>()
         };
-        let mut names = vec![("log".to_owned(), Kind::Log), ("live".to_owned(), Kind::Live)];
+        // The first one is called as the only one is.
+        let mut names = vec![("log".to_owned(), Kind::Log)];
+        names.extend((2..=self.logs).map(|n| (format!("log-{n}"), Kind::Log)));
+        names.push(("live".to_owned(), Kind::Live));
         names.extend(numbered("api", Kind::Api, self.apis));
         names.extend(numbered("broker", Kind::Broker, self.brokers));
         if self.nginx {
@@ -138,15 +149,16 @@ mod tests {
 
     #[test]
     fn the_table_names_each_process_once_and_gives_each_its_own_ports() {
-        let rows = Topology { brokers: 3, apis: 2, nginx: true }.rows().unwrap();
+        let rows = Topology { logs: 2, brokers: 3, apis: 2, nginx: true }.rows().unwrap();
         let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
-        let all = ["log", "live", "api-1", "api-2", "broker-1", "broker-2", "broker-3", "nginx"];
-        assert_eq!(names, all);
+        let servers = ["log", "log-2", "live"];
+        let ours = ["api-1", "api-2", "broker-1", "broker-2", "broker-3", "nginx"];
+        assert_eq!(names, [&servers[..], &ours].concat());
         let mut ports: Vec<u16> =
             rows.iter().flat_map(|r| [Some(r.port), r.admin, r.internal]).flatten().collect();
-        assert_eq!(ports.len(), 8 + 5 + 2);
+        assert_eq!(ports.len(), 9 + 5 + 2);
         ports.sort_unstable();
         ports.dedup();
-        assert_eq!(ports.len(), 8 + 5 + 2);
+        assert_eq!(ports.len(), 9 + 5 + 2);
     }
 }

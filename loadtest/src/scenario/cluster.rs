@@ -219,7 +219,7 @@ pub async fn run(mut plan: FaultsPlan, options: Options) -> anyhow::Result<Fault
         plan.codes.retain(|code| !code.needs_trace());
     }
     let options = Options {
-        topology: Topology { brokers: plan.brokers, apis: 1, nginx: true },
+        topology: Topology { brokers: plan.brokers, ..Topology::default() },
         arguments: trusting(options.arguments),
         proxied: true,
         detached: false,

@@ -12,4 +12,6 @@ pub mod kill;
 pub mod link;
 pub mod pairs;
 pub mod population;
+pub mod servers;
+pub mod sides;
 pub mod world;

@@ -20,7 +20,10 @@ use crate::{
     clock::Clock,
     driver::{Arrivals, Latency, Percentiles, Schedule, Verdict, verdict},
     procfs,
-    scenario::link,
+    scenario::{
+        link,
+        servers::{Cost, Servers},
+    },
     socket::Socket,
     stamp::{MessageId, Stamp},
     wire::{self, Frame},
@@ -70,10 +73,9 @@ pub struct PairsResult {
     pub seconds: f64,
     /// Delivered per second.
     pub delivered_per_s: f64,
-    /// CPU of the server per delivered message, storing and indexing to the end included.
-    pub cpu_us_per_message: f64,
-    /// Of it by thread name.
-    pub cpu_us_by_thread: Vec<(String, f64)>,
+    /// CPU of all servers per delivered message, storing and indexing to the end included, and how they appended.
+    #[serde(flatten)]
+    pub cost: Cost,
     /// CPU of this generator per delivered message, all its threads.
     pub generator_cpu_us_per_message: f64,
     /// From the intended start to the other's delivery.
@@ -268,12 +270,12 @@ impl Sender {
     }
 }
 
-/// Runs one figure against a server whose processes are `pids`. Needs a single-threaded runtime.
+/// Runs one figure against a server whose processes are `servers`. Needs a single-threaded runtime.
 pub async fn run(
     plan: PairsPlan,
     target: SocketAddr,
     partners: &[Partner],
-    pids: &[u32],
+    servers: &Servers,
 ) -> anyhow::Result<PairsResult> {
     let tokens: Vec<String> = partners.iter().map(|p| p.token.clone()).collect();
     let sockets = link::open_all(target, &tokens).await?;
@@ -305,13 +307,13 @@ pub async fn run(
         };
         local.spawn_local(sender.run(receiver.clone()));
     }
-    local.run_until(measure(plan, partners.len(), pids, &go, &totals)).await
+    local.run_until(measure(plan, partners.len(), servers, &go, &totals)).await
 }
 
 async fn measure(
     plan: PairsPlan,
     users: usize,
-    pids: &[u32],
+    servers: &Servers,
     go: &watch::Sender<Go>,
     totals: &RefCell<Totals>,
 ) -> anyhow::Result<PairsResult> {
@@ -320,16 +322,13 @@ async fn measure(
     drain(go, totals).await.context("after the warm-up")?;
     totals.borrow_mut().reset();
     let own = [std::process::id()];
-    let cpu = |pids: &[u32]| procfs::cpu_ns(pids);
-    let (before, own_before) = (cpu(pids)?, cpu(&own)?);
-    let threads_before = pids.first().map(|pid| procfs::cpu_by_thread_ns(*pid)).transpose()?;
+    let (before, own_before) = (servers.sample().await?, procfs::cpu_ns(&own)?);
     let begun = Instant::now();
     go.send_replace(Go::Send);
     sleep(Duration::from_secs_f64(plan.measure_s)).await;
     let seconds = begun.elapsed().as_secs_f64();
     let drain_ms = drain(go, totals).await?;
-    let (after, own_after) = (cpu(pids)?, cpu(&own)?);
-    let threads_after = pids.first().map(|pid| procfs::cpu_by_thread_ns(*pid)).transpose()?;
+    let (after, own_after) = (servers.sample().await?, procfs::cpu_ns(&own)?);
     go.send_replace(Go::End);
     let totals = totals.borrow();
     ensure!(
@@ -339,11 +338,6 @@ async fn measure(
         totals.delivered
     );
     let per = |ns: u64| ns as f64 / 1e3 / totals.delivered.max(1) as f64;
-    let before_of: std::collections::HashMap<_, _> = threads_before.into_iter().flatten().collect();
-    let by_thread = threads_after.into_iter().flatten().map(|(name, ns)| {
-        let ns = ns - before_of.get(&name).copied().unwrap_or(0).min(ns);
-        (name, per(ns))
-    });
     let achieved = totals.sent as f64 / seconds;
     Ok(PairsResult {
         users,
@@ -351,8 +345,7 @@ async fn measure(
         delivered: totals.delivered,
         seconds,
         delivered_per_s: totals.delivered as f64 / seconds,
-        cpu_us_per_message: per(after - before),
-        cpu_us_by_thread: by_thread.filter(|(_, us)| *us >= 0.01).collect(),
+        cost: after.since(&before, totals.delivered),
         generator_cpu_us_per_message: per(own_after - own_before),
         delivery: totals.delivery.percentiles(),
         ack: totals.ack.percentiles(),

@@ -12,6 +12,10 @@ use serde::Serialize;
 
 use crate::server::{Options, Server};
 
+/// The lists that the command writes.
+const TOKENS: &str = "seed-tokens.txt";
+const GROUPS: &str = "seed-groups.txt";
+
 /// One seeded person.
 #[derive(Debug, Clone)]
 pub struct Seeded {
@@ -44,23 +48,28 @@ pub struct Population {
 impl Population {
     /// Seeds a data folder. The server must not run on it.
     pub fn seed(options: &Options, data: &Path, plan: SeedPlan) -> anyhow::Result<Self> {
-        let (tokens, groups) = (data.join("seed-tokens.txt"), data.join("seed-groups.txt"));
-        let text = |path: &Path| path.display().to_string();
-        let arguments: Vec<String> = [
-            ["seed-users".to_owned(), String::new()],
-            ["--count".to_owned(), plan.people.to_string()],
-            ["--tokens".to_owned(), text(&tokens)],
-            ["--groups-per-user".to_owned(), plan.groups_per_person.to_string()],
-            ["--group-size".to_owned(), plan.group_size.to_string()],
-            ["--groups".to_owned(), text(&groups)],
-        ]
-        .concat()
-        .into_iter()
-        .filter(|word| !word.is_empty())
-        .collect();
-        Server::run_command(options, data, &arguments)?;
-        let tokens = std::fs::read_to_string(&tokens).context("the list of tokens")?;
-        let groups = std::fs::read_to_string(&groups).context("the list of groups")?;
+        Server::run_command(options, data, &Self::seed_arguments(data, plan))?;
+        Self::read(data, plan)
+    }
+
+    /// The command of a program of ours that seeds; its lists go into `folder`.
+    pub fn seed_arguments(folder: &Path, plan: SeedPlan) -> Vec<String> {
+        let text = |name: &str| folder.join(name).display().to_string();
+        let options = [
+            ("--count", plan.people.to_string()),
+            ("--tokens", text(TOKENS)),
+            ("--groups-per-user", plan.groups_per_person.to_string()),
+            ("--group-size", plan.group_size.to_string()),
+            ("--groups", text(GROUPS)),
+        ];
+        let options = options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);
+        ["seed-users".to_owned()].into_iter().chain(options).collect()
+    }
+
+    /// Reads the lists of that command.
+    pub fn read(folder: &Path, plan: SeedPlan) -> anyhow::Result<Self> {
+        let tokens = std::fs::read_to_string(folder.join(TOKENS)).context("the list of tokens")?;
+        let groups = std::fs::read_to_string(folder.join(GROUPS)).context("the list of groups")?;
         let population = Self::parse(&tokens, &groups)?;
         ensure!(population.people.len() == plan.people, "not everybody was seeded");
         Ok(population)

@@ -118,7 +118,7 @@ struct Front {
 }
 
 async fn front(shutdown: Duration) -> Front {
-    let topology = Topology { brokers: 2, apis: 2, nginx: true };
+    let topology = Topology { brokers: 2, apis: 2, ..Topology::default() };
     let options = Options { topology, nginx_shutdown: shutdown, ..Options::default() };
     let mut cluster = Cluster::prepare(options).await.unwrap();
     let mut upstreams = [Vec::new(), Vec::new()];

@@ -37,7 +37,7 @@ struct Victim {
 }
 
 async fn victim() -> Victim {
-    let topology = Topology { brokers: 1, apis: 0, nginx: false };
+    let topology = Topology { brokers: 1, apis: 0, nginx: false, ..Topology::default() };
     let options = Options { topology, proxied: true, seed: 5, ..Options::default() };
     let mut cluster = Cluster::prepare(options).await.unwrap();
     for name in ["log", "live"] {

@@ -13,7 +13,10 @@ use crate::SOON;
 
 /// The parts that need no program of ours.
 fn foreign() -> Options {
-    Options { topology: Topology { brokers: 0, apis: 0, nginx: true }, ..Options::default() }
+    Options {
+        topology: Topology { brokers: 0, apis: 0, ..Topology::default() },
+        ..Options::default()
+    }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 mod admin;
 mod check;
 mod parts;
+mod seed;
 mod serve;
 mod settings;
 
@@ -38,12 +39,13 @@ fn run(cli: &Cli) -> anyhow::Result<bool> {
     }
     let settings = Settings::resolve(&cli.options)?;
     process::start_logging();
-    settings.shared.warn();
+    settings.warn();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match &cli.command {
             None => serve::serve(settings).await.map(|()| true),
             Some(Command::Check) => check::check(&settings).await,
+            Some(Command::SeedUsers(plan)) => seed::seed(&settings, plan).await.map(|()| true),
         }
     })
 }

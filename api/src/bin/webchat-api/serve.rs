@@ -14,6 +14,7 @@ use api::{
     internal_port::{self, Desk},
     persister,
     serve::{Doors, serve as serve_router},
+    store::{CountingArchive, CountingIngest},
 };
 use backplane::Archive;
 use process::{
@@ -71,7 +72,12 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let store = parts::open_store(&settings.data, true)?;
     let keyring = Arc::new(parts::open_keys(&settings.data, true)?);
     let partitions = settings.shared.logs.len() as u16;
-    let archive: Arc<dyn Archive> = Arc::new(StoreArchive::new(store.read.clone(), partitions));
+    let mut archive: Arc<dyn Archive> = Arc::new(StoreArchive::new(store.read.clone(), partitions));
+    let mut ingest = store.ingest;
+    if settings.store_counts_only {
+        archive = Arc::new(CountingArchive(archive));
+        ingest = Arc::new(CountingIngest(ingest));
+    }
     let board = Board::new();
     let (stop, stopped) = watch::channel(false);
 
@@ -99,7 +105,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
 
     let clock = Clock::default();
     let log = Arc::new(links.log);
-    let seams = persister::Seams { log: log.clone(), store: store.ingest, node };
+    let seams = persister::Seams { log: log.clone(), store: ingest, node };
     let persister = Arc::new(Persister::start(&seams, &clock, &board.metrics));
     let seams = Seams {
         store: store.read,
@@ -146,6 +152,7 @@ fn config(settings: &Settings, public: &Port, clock: Clock) -> ApiConfig {
     config.secure = shared.behind_proxy;
     config.trusted_proxies.clone_from(&shared.trusted_proxies);
     config.trusted_sources.clone_from(&shared.limits.trusted_sources);
+    config.counts_only = settings.store_counts_only;
     config.clock = clock;
     config
 }

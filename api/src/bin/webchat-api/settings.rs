@@ -8,6 +8,7 @@ use std::{
     path::PathBuf,
 };
 
+use api::seed::SeedUsers;
 use clap::{Args, Parser, Subcommand};
 use process::{
     cluster::{Shared, SharedOptions},
@@ -38,6 +39,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Tries store, keys, log and live state once, and tells how they are.
     Check,
+    /// Makes people, groups and socket tokens for load tests, while no api runs on the folder. Never on an instance that
+    /// people use.
+    SeedUsers(SeedUsers),
 }
 
 /// Options. Each one also as `WEBCHAT_…` in the environment and in the TOML file.
@@ -54,6 +58,9 @@ pub(crate) struct Options {
     /// Port for brokers: archive and public keys, with the secret only; 0 = any free one.
     #[arg(long, global = true, env = "WEBCHAT_INTERNAL_PORT")]
     internal_port: Option<u16>,
+    /// Counts messages and stores none: for load tests of log and brokers only.
+    #[arg(long, global = true, env = "WEBCHAT_STORE_COUNTS_ONLY")]
+    store_counts_only: bool,
 }
 
 /// Everything resolved. The same names as in the file.
@@ -67,6 +74,8 @@ pub(crate) struct Settings {
     pub(crate) internal_listen: IpAddr,
     /// Port for brokers.
     pub(crate) internal_port: u16,
+    /// Counts messages and stores none: for load tests of log and brokers only.
+    pub(crate) store_counts_only: bool,
 }
 
 impl Default for Settings {
@@ -76,6 +85,7 @@ impl Default for Settings {
             data: PathBuf::from("data"),
             internal_listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
             internal_port: INTERNAL_PORT,
+            store_counts_only: false,
         }
     }
 }
@@ -90,7 +100,16 @@ impl Settings {
         }
         settings.internal_listen = options.internal_listen.unwrap_or(settings.internal_listen);
         settings.internal_port = options.internal_port.unwrap_or(settings.internal_port);
+        settings.store_counts_only |= options.store_counts_only;
         Ok(settings)
+    }
+
+    /// What somebody may have set without wanting it.
+    pub(crate) fn warn(&self) {
+        self.shared.warn();
+        if self.store_counts_only {
+            tracing::warn!("store_counts_only is set: messages are counted, and LOST for history");
+        }
     }
 
     /// The same, and good to start with. Errors: all of them at once, each with what to do.

@@ -88,6 +88,7 @@ fn config(settings: &Settings, node: u64) -> BrokerConfig {
     let shared = &settings.shared;
     let mut config = BrokerConfig::new(NodeId(node));
     config.shards = settings.shards;
+    config.append_envelopes_max = settings.append_envelopes_max;
     config.secure = shared.behind_proxy;
     config.connections_max = config.connections_max.min(sockets_max());
     config.trusted_sources.clone_from(&shared.limits.trusted_sources);

@@ -9,6 +9,7 @@ use process::{
     cluster::{Shared, SharedOptions},
     settings::{self, Wrong},
 };
+use protocol::limits::BATCH_ENVELOPES_MAX;
 use serde::{Deserialize, Serialize};
 
 /// Port of the sockets.
@@ -47,6 +48,9 @@ pub(crate) struct Options {
     /// Shard threads; 0 = one per core.
     #[arg(long, global = true, env = "WEBCHAT_SHARDS")]
     shards: Option<usize>,
+    /// Publishes of one append to the log at most; 1 shows in a load test what batching is worth.
+    #[arg(long, global = true, env = "WEBCHAT_APPEND_ENVELOPES_MAX")]
+    append_envelopes_max: Option<usize>,
 }
 
 /// Everything resolved. The same names as in the file.
@@ -58,11 +62,18 @@ pub(crate) struct Settings {
     pub(crate) archives: Vec<String>,
     /// 0 = one per core.
     pub(crate) shards: usize,
+    /// Publishes of one append to the log at most.
+    pub(crate) append_envelopes_max: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { shared: Shared::new(PORT, ADMIN_PORT), archives: Vec::new(), shards: 0 }
+        Self {
+            shared: Shared::new(PORT, ADMIN_PORT),
+            archives: Vec::new(),
+            shards: 0,
+            append_envelopes_max: BATCH_ENVELOPES_MAX,
+        }
     }
 }
 
@@ -72,6 +83,8 @@ impl Settings {
         let mut settings: Self = settings::read(options.shared.config.as_deref())?;
         settings.shared.merge(&options.shared);
         settings.shards = options.shards.unwrap_or(settings.shards);
+        settings.append_envelopes_max =
+            options.append_envelopes_max.unwrap_or(settings.append_envelopes_max);
         if !options.archives.is_empty() {
             settings.archives.clone_from(&options.archives);
         }
@@ -102,6 +115,10 @@ impl Settings {
         if self.shards > SHARDS_MAX {
             problems.push(format!("shards = {}: at most {SHARDS_MAX}", self.shards));
         }
+        if !(1..=BATCH_ENVELOPES_MAX).contains(&self.append_envelopes_max) {
+            let given = self.append_envelopes_max;
+            problems.push(format!("append_envelopes_max = {given}: 1 to {BATCH_ENVELOPES_MAX}"));
+        }
         problems
     }
 
@@ -122,10 +139,11 @@ mod tests {
 
     #[test]
     fn all_errors_are_told_at_once_each_with_what_to_do() {
-        let text = parse(&["--listen", "0.0.0.0", "--archive", "https://x", "--shards", "999"])
-            .unwrap_err()
-            .to_string();
-        let expected = ["--behind-proxy", "--log ", "--live ", "secret", "https://x", "shards"];
+        let mut arguments = vec!["--listen", "0.0.0.0", "--archive", "https://x"];
+        arguments.extend(["--shards", "999", "--append-envelopes-max", "0"]);
+        let text = parse(&arguments).unwrap_err().to_string();
+        let expected =
+            ["--behind-proxy", "--log ", "--live ", "secret", "https://x", "shards", "append_env"];
         assert_eq!(text.lines().count(), expected.len(), "{text}");
         for part in expected {
             assert!(text.contains(part), "{part}: {text}");

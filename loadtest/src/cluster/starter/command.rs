@@ -3,13 +3,14 @@
 //! Owns: the settings files of a running cluster, its proxies. Never does: start a process. Talks to: the folder.
 //! Start reading at: `Cluster::command`.
 
-use std::{process::Command, time::Duration};
+use std::{path::Path, process::Command, time::Duration};
 
 use anyhow::Context;
 
-use super::{Cluster, Link};
+use super::{Cluster, Link, Options};
 use crate::{
     cluster::{
+        process,
         settings::{self, Nginx, Surroundings},
         topology::{Kind, Row, local},
     },
@@ -59,8 +60,11 @@ impl Cluster {
             Kind::Log | Kind::Live => {
                 let text = if row.kind == Kind::Log { settings::log } else { settings::live };
                 std::fs::write(&file, text(row.port, &data)?)?;
-                command = Command::new(&programs.redis);
+                command = self.pinned(&programs.redis);
                 command.arg(file);
+                if row.kind == Kind::Log {
+                    command.args(&self.options.log_arguments);
+                }
             }
             Kind::Nginx => {
                 let shutdown = match self.options.nginx_shutdown {
@@ -70,7 +74,7 @@ impl Cluster {
                 let (brokers, apis) = (ports(Kind::Broker), ports(Kind::Api));
                 let nginx = Nginx { folder: &data, port: row.port, brokers, apis, shutdown };
                 std::fs::write(&file, nginx.text()?)?;
-                command = Command::new(&programs.nginx);
+                command = self.pinned(&programs.nginx);
                 // Its first words go to a file of its own: the compiled-in one belongs to root.
                 command.arg("-e").arg("stderr").arg("-p").arg(&data).arg("-c").arg(file);
             }
@@ -79,22 +83,31 @@ impl Cluster {
                     let rows = self.of_kind(kind);
                     rows.iter().map(|to| self.port_to(row, to)).collect::<Vec<_>>()
                 };
-                let first = |kind| to(kind).first().copied().context("no such server");
                 let mut public = ports(Kind::Nginx);
                 public.extend(ports(Kind::Api));
                 let around = Surroundings {
-                    log: first(Kind::Log)?,
-                    live: first(Kind::Live)?,
+                    logs: to(Kind::Log),
+                    live: to(Kind::Live).first().copied().context("no live server")?,
                     archives: to(Kind::Api),
                     public,
                     secret: &self.secret(),
                     folder: &data,
                 };
-                let api = row.kind == Kind::Api;
-                command = Command::new(if api { &programs.api } else { &programs.broker });
+                let Options { api_arguments, broker_arguments, .. } = &self.options;
+                let (program, own) = match row.kind {
+                    Kind::Api => (&programs.api, api_arguments),
+                    _ => (&programs.broker, broker_arguments),
+                };
+                command = self.pinned(program);
                 command.args(settings::arguments(row, &around)?).args(&self.state.arguments);
+                command.args(own);
             }
         }
         Ok(command)
+    }
+
+    /// A program on the cores that servers have.
+    fn pinned(&self, program: &Path) -> Command {
+        process::pinned(program, self.options.cores.as_deref())
     }
 }
