@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use crate::LIMIT;
 
 pub(crate) struct Person {
+    api: SocketAddr,
     pub(crate) account: Account,
     socket: Option<Socket>,
     producer: Producer,
@@ -26,7 +27,15 @@ impl Person {
         let mut account = Account::new(api, None);
         account.register(name, "a long enough password").await.unwrap();
         let producer = Producer(rand::random());
-        Self { account, socket: None, producer, no: 0 }
+        Self { api, account, socket: None, producer, no: 0 }
+    }
+
+    /// The same login, not connected yet: another tab, as far as the socket goes.
+    pub(crate) fn another(&self) -> Self {
+        let mut account = Account::new(self.api, None);
+        account.user = self.account.user;
+        account.socket_token.clone_from(&self.account.socket_token);
+        Self { api: self.api, account, socket: None, producer: Producer(rand::random()), no: 0 }
     }
 
     pub(crate) fn user(&self) -> UserId {
@@ -46,7 +55,7 @@ impl Person {
         self.try_connect(broker).await.unwrap();
     }
 
-    fn socket(&mut self) -> &mut Socket {
+    pub(crate) fn socket(&mut self) -> &mut Socket {
         self.socket.as_mut().expect("connected")
     }
 

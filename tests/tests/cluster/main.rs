@@ -10,9 +10,14 @@ mod breaking;
 mod client;
 mod faults;
 mod flows;
+mod logout;
 mod operate;
+mod presence;
+mod reload;
+mod rolling;
 mod servers;
 mod starting;
+mod whole;
 
 use std::time::Duration;
 
