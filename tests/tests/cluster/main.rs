@@ -5,12 +5,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up fails")]
 
+mod away;
 mod balancing;
 mod breaking;
 mod client;
 mod faults;
 mod flows;
 mod logout;
+mod members;
 mod operate;
 mod presence;
 mod reload;

@@ -65,7 +65,11 @@ impl Watcher {
     fn online(&self) -> HashSet<UserId> {
         let mut online = HashSet::new();
         for (user, is_online) in self.told.lock().unwrap().iter() {
-            if *is_online { online.insert(*user) } else { online.remove(user) };
+            if *is_online {
+                online.insert(*user)
+            } else {
+                online.remove(user)
+            };
         }
         online
     }
