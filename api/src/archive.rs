@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use backplane::{Archive, ArchiveError, BoxFuture, Found, Head, Key, Partition, StoredEvent, View};
-use protocol::{ConversationId, UserId};
+use protocol::{ConversationId, SessionId, UserId};
 
 use crate::store::{Store, StoreError};
 
@@ -53,6 +53,23 @@ impl Archive for StoreArchive {
         people: Vec<UserId>,
     ) -> BoxFuture<'_, Result<Vec<UserId>, ArchiveError>> {
         Box::pin(async move { self.store.contacts(user, people).await.map_err(unavailable) })
+    }
+
+    fn ended(
+        &self,
+        sessions: Vec<(UserId, SessionId)>,
+    ) -> BoxFuture<'_, Result<Vec<SessionId>, ArchiveError>> {
+        Box::pin(async move {
+            let mut ended = Vec::new();
+            for (user, id) in sessions {
+                // Whatever the time is: a session whose own end has come outlives every token of it.
+                let found = self.store.session(id, 0).await.map_err(unavailable)?;
+                if found.is_none_or(|session| session.user != user) {
+                    ended.push(id);
+                }
+            }
+            Ok(ended)
+        })
     }
 
     fn range(

@@ -14,12 +14,12 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
-use backplane::{Archive, ArchiveError};
+use backplane::{Archive, ArchiveError, archive::SESSIONS_MAX};
 use internal::{
     Secret,
     wire::{
-        AskContacts, AskFind, AskHead, AskRange, AskView, Call, ContactsTold, FoundTold, HeadTold,
-        KEYS_PATH, QUESTION_BYTES_MAX, RangeTold, Refusal, Refused, ViewTold,
+        AskContacts, AskEnded, AskFind, AskHead, AskRange, AskView, Call, ContactsTold, EndedTold,
+        FoundTold, HeadTold, KEYS_PATH, QUESTION_BYTES_MAX, RangeTold, Refusal, Refused, ViewTold,
     },
 };
 use protocol::limits;
@@ -96,6 +96,16 @@ impl Answer for AskContacts {
     }
 }
 
+impl Answer for AskEnded {
+    async fn answer(self, archive: &dyn Archive) -> Result<EndedTold, Refusal> {
+        if self.sessions.len() > SESSIONS_MAX {
+            return Err(Refusal::TooLarge);
+        }
+        let sessions = archive.ended(self.sessions).await.map_err(away)?;
+        Ok(EndedTold { sessions })
+    }
+}
+
 impl Answer for AskRange {
     async fn answer(self, archive: &dyn Archive) -> Result<RangeTold, Refusal> {
         let events = archive.range(self.conversation, self.from, self.to).await.map_err(away)?;
@@ -119,6 +129,7 @@ pub fn router(desk: Desk) -> Router {
         .route(AskHead::PATH, post(answer::<AskHead>))
         .route(AskFind::PATH, post(answer::<AskFind>))
         .route(AskContacts::PATH, post(answer::<AskContacts>))
+        .route(AskEnded::PATH, post(answer::<AskEnded>))
         .route(AskRange::PATH, post(answer::<AskRange>))
         .fallback(async || refused(Refusal::NoCall))
         .method_not_allowed_fallback(async || refused(Refusal::NoCall))

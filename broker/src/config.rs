@@ -30,7 +30,7 @@ pub struct BrokerConfig {
     pub trusted_sources: Vec<Network>,
     /// Addresses whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
-    /// Time over which a drain spreads the reconnects.
+    /// Least time over which a drain spreads the reconnects; with many connections it takes longer.
     pub drain_window_ms: u64,
     /// Least time between two appends: above 0 batches get larger under load, at the price of that latency.
     pub flush_spacing_ms: u64,

@@ -16,6 +16,10 @@ use crate::{
 
 /// Publishes in flight are answered within their deadline; that and the shard's own patience.
 const PATIENCE: Duration = Duration::from_millis(limits::APPEND_DEADLINE_MS + 2_000);
+/// Reconnects that the other nodes get in a second: a window is as long as that takes, whatever was configured …
+const RECONNECTS_PER_SECOND: u64 = 500;
+/// … up to this: with all that follows it a stop stays below a minute.
+const WINDOW_MAX_MS: u64 = 30_000;
 /// Time for the last close frames to be answered.
 const FAREWELLS: Duration = Duration::from_millis(2_500);
 /// Time for the threads to end.
@@ -25,13 +29,11 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Drains. What is not over in time is cut off; the outcome is in the log.
 pub(crate) async fn drain(node: &Node, shards: &Shards, admission: &Admission) {
     node.enter(State::Draining);
-    let window = Duration::from_millis(node.config.drain_window_ms);
-    tracing::info!(
-        connections = admission.taken(),
-        window_ms = node.config.drain_window_ms,
-        "draining"
-    );
-    shards.send_all(|| Mail::DrainBegin(node.config.drain_window_ms));
+    let connections = admission.taken();
+    let window_ms = window_ms(node.config.drain_window_ms, connections as u64);
+    let window = Duration::from_millis(window_ms);
+    tracing::info!(connections, window_ms, "draining");
+    shards.send_all(|| Mail::DrainBegin(window_ms));
     // Connections that were on their way to their shard when it began are closed by the end of the drain.
     let open = || node.metrics.shards.iter().map(|shard| shard.connections.get()).sum::<u64>();
     until(window, || open() == 0 && admission.taken() == 0).await;
@@ -51,6 +53,12 @@ pub(crate) async fn drain(node: &Node, shards: &Shards, admission: &Admission) {
     node.enter(State::Stopped);
 }
 
+/// Over how long reconnects are spread: a few people are not kept waiting, and thousands do not come at once.
+fn window_ms(configured_ms: u64, connections: u64) -> u64 {
+    let paced = connections.saturating_mul(1_000) / RECONNECTS_PER_SECOND;
+    configured_ms.max(paced.min(WINDOW_MAX_MS))
+}
+
 /// Waits for a condition. Returns whether it came in time.
 async fn until(within: Duration, condition: impl Fn() -> bool) -> bool {
     let deadline = Instant::now() + within;
@@ -61,4 +69,18 @@ async fn until(within: Duration, condition: impl Fn() -> bool) -> bool {
         sleep(LOOK).await;
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r39_the_window_grows_with_the_connections_and_has_an_end() {
+        assert_eq!(window_ms(500, 0), 500);
+        assert_eq!(window_ms(500, 60), 500);
+        assert_eq!(window_ms(500, 10_000), 20_000);
+        assert_eq!(window_ms(500, 100_000), 30_000);
+        assert_eq!(window_ms(40_000, 100_000), 40_000, "an operator may want more");
+    }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use backplane::{
     Archive, ArchiveError, Batch, BoxFuture, Found, Head, Key, Partition, StoredEvent, View,
 };
-use protocol::{ConversationId, Pos, UserId};
+use protocol::{ConversationId, Pos, SessionId, UserId};
 
 use super::{Claim, DeadLetter, Holes, Ingest, StoreFuture};
 
@@ -78,6 +78,13 @@ impl Archive for CountingArchive {
         people: Vec<UserId>,
     ) -> BoxFuture<'_, Result<Vec<UserId>, ArchiveError>> {
         self.0.contacts(user, people)
+    }
+
+    fn ended(
+        &self,
+        sessions: Vec<(UserId, SessionId)>,
+    ) -> BoxFuture<'_, Result<Vec<SessionId>, ArchiveError>> {
+        self.0.ended(sessions)
     }
 
     fn range(

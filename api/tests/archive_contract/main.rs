@@ -17,7 +17,7 @@ use api::{
 };
 use backplane::{Archive, ArchiveError, Found, GroupSize, Head, Key, UserFlags, View};
 use internal::{Address, HttpArchive, Peers, PeersOptions, Secret};
-use protocol::{ConversationId, EventKind, Pos, Role, UserId};
+use protocol::{ConversationId, EventKind, Pos, Role, SessionId, UserId};
 use token::Keyring;
 use tokio::{net::TcpListener, sync::watch};
 use world::{ADA, BOB, CY, Folder, T0, World, born, change, delete, ingest, members, people, say};
@@ -101,6 +101,7 @@ contract!(
     a_head_is_where_a_conversation_stands_in_the_store,
     keys_are_found_with_what_is_known_of_their_producer,
     contacts_are_those_who_share_a_conversation,
+    sessions_are_over_that_were_ended_or_are_another_s,
     a_range_has_events_as_they_came_and_holes_and_is_a_page_at_most,
 );
 
@@ -174,6 +175,31 @@ async fn contacts_are_those_who_share_a_conversation(store: &dyn Store, archive:
     assert_eq!(among, [BOB, ADA]);
     let most = (1..=protocol::limits::WATCH_MAX as u64).map(UserId).collect();
     assert_eq!(archive.contacts(ADA, most).await.unwrap(), [ADA, BOB]);
+}
+
+async fn sessions_are_over_that_were_ended_or_are_another_s(
+    store: &dyn Store,
+    archive: &dyn Archive,
+) {
+    people(store).await;
+    for (n, user) in [(1, ADA), (2, ADA), (3, BOB)] {
+        let new = api::store::NewSession {
+            id: SessionId(n),
+            user,
+            refresh_hash: [1; 32],
+            user_agent: "test".into(),
+            created_at: T0,
+            expires_at: T0 + 1,
+        };
+        store.create_session(new, 9).await.unwrap();
+    }
+    assert!(store.end_session(ADA, SessionId(2)).await.unwrap());
+    let asked = [(ADA, 1), (ADA, 2), (BOB, 3), (ADA, 3), (CY, 4)];
+    let asked = asked.map(|(user, id)| (user, SessionId(id))).to_vec();
+    let over = archive.ended(asked).await.unwrap();
+    assert_eq!(over, [2, 3, 4].map(SessionId));
+    let most = vec![(UserId(u64::MAX), SessionId(u128::MAX)); backplane::archive::SESSIONS_MAX];
+    assert_eq!(archive.ended(most).await.unwrap().len(), backplane::archive::SESSIONS_MAX);
 }
 
 async fn a_range_has_events_as_they_came_and_holes_and_is_a_page_at_most(

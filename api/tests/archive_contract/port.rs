@@ -6,6 +6,7 @@ use std::{
 };
 
 use backplane::{BoxFuture, StoredEvent, memory_archive::MemoryArchive};
+use protocol::SessionId;
 use internal::{CallError, KeyKeeper, wire};
 use token::{Audience, Claims, keys};
 
@@ -148,6 +149,12 @@ impl Archive for Silent {
         _: UserId,
         _: Vec<UserId>,
     ) -> BoxFuture<'_, Result<Vec<UserId>, ArchiveError>> {
+        Box::pin(std::future::pending())
+    }
+    fn ended(
+        &self,
+        _: Vec<(UserId, SessionId)>,
+    ) -> BoxFuture<'_, Result<Vec<SessionId>, ArchiveError>> {
         Box::pin(std::future::pending())
     }
     fn range(

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use protocol::{ConversationId, UserId};
+use protocol::{ConversationId, SessionId, UserId};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
@@ -72,6 +72,10 @@ impl Archive for Falling {
 
     fn contacts(&self, user: UserId, people: Vec<UserId>) -> Answer<'_, Vec<UserId>> {
         self.0.contacts(user, people)
+    }
+
+    fn ended(&self, sessions: Vec<(UserId, SessionId)>) -> Answer<'_, Vec<SessionId>> {
+        self.0.ended(sessions)
     }
 
     fn range(&self, id: ConversationId, from: u64, to: u64) -> Answer<'_, Vec<StoredEvent>> {

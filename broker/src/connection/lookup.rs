@@ -5,8 +5,11 @@
 
 use std::{rc::Rc, time::Duration};
 
-use backplane::{Archive, ArchiveError, Found, Head, Key, LogError, Revocation, Signal, View};
-use protocol::{ConversationId, UserId};
+use backplane::{
+    Archive, ArchiveError, Found, Head, Key, LogError, Revocation, Signal, View,
+    archive::SESSIONS_MAX,
+};
+use protocol::{ConversationId, SessionId, UserId};
 use tokio::{
     task::yield_now,
     time::{sleep, timeout},
@@ -118,19 +121,34 @@ async fn find(host: &Host, key: Key) -> Result<Found, ArchiveError> {
     Ok(found)
 }
 
-/// Looks whether sessions were revoked without this node hearing of it. An error says nothing: the next round asks again.
-/// Without an answer in time the round ends, so that rounds do not pile up.
+/// Looks whether sessions were revoked without this node hearing of it. Where live state has no answer, the archive has the
+/// last word on a session: who logged out while live state was away is found within the same time (ADR 0011).
 pub(crate) async fn revocations(host: Rc<Host>, principals: Vec<Principal>) {
-    for (number, principal) in principals.into_iter().enumerate() {
-        let Principal { user, session, issued_at_ms, .. } = principal;
+    for (number, principal) in principals.iter().enumerate() {
+        let Principal { user, session, issued_at_ms, .. } = *principal;
         let question = host.around.live.is_revoked(user, session, issued_at_ms);
-        let Ok(answer) = timeout(DEADLINE, question).await else { return };
-        if let Ok(true) = answer {
-            let signal = Signal::Revoked(Revocation::Session(session));
-            host.step(|shard, now, actions| shard.on_signals(&[signal], now, actions));
+        match timeout(DEADLINE, question).await {
+            Ok(Ok(true)) => end(&host, session),
+            Ok(Ok(false)) => {}
+            // It is away: asking it for each of the others would only take longer.
+            Ok(Err(_)) | Err(_) => return ended(&host, &principals[number..]).await,
         }
         if number % CHECKS_IN_A_ROW == 0 {
             yield_now().await;
         }
     }
+}
+
+/// The same, by the archive. Without an answer in time the round ends: the next one asks again, and rounds do not pile up.
+async fn ended(host: &Rc<Host>, principals: &[Principal]) {
+    for some in principals.chunks(SESSIONS_MAX) {
+        let sessions = some.iter().map(|principal| (principal.user, principal.session)).collect();
+        let Ok(over) = ask(host, host.around.archive.ended(sessions)).await else { return };
+        over.into_iter().for_each(|session| end(host, session));
+    }
+}
+
+fn end(host: &Rc<Host>, session: SessionId) {
+    let signal = Signal::Revoked(Revocation::Session(session));
+    host.step(|shard, now, actions| shard.on_signals(&[signal], now, actions));
 }

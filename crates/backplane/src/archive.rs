@@ -3,7 +3,7 @@
 //! Owns: the trait and its answers. Never does: writes. Talks to: nobody. Start reading at: [`Archive`].
 
 use bytes::Bytes;
-use protocol::{ConversationId, EventKind, Pos, Producer, Role, UserId};
+use protocol::{ConversationId, EventKind, Pos, Producer, Role, SessionId, UserId};
 
 use crate::{BoxFuture, Earlier, Key, ProducerState};
 
@@ -104,6 +104,9 @@ pub struct StoredEvent {
     pub body: Bytes,
 }
 
+/// Sessions of one question after those that are over: 6 KiB on the wire.
+pub const SESSIONS_MAX: usize = 100;
+
 /// The archive has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("archive unavailable: {0}")]
@@ -129,6 +132,13 @@ pub trait Archive: Send + Sync + std::fmt::Debug {
         user: UserId,
         people: Vec<UserId>,
     ) -> BoxFuture<'_, Result<Vec<UserId>, ArchiveError>>;
+
+    /// Those of the sessions that are over, whatever their tokens say; at most [`SESSIONS_MAX`] at a time. Where live state
+    /// is away this is what a revocation is found by.
+    fn ended(
+        &self,
+        sessions: Vec<(UserId, SessionId)>,
+    ) -> BoxFuture<'_, Result<Vec<SessionId>, ArchiveError>>;
 
     /// Events of a conversation, `from ..= to`, in order; at most [`protocol::limits::PAGE_MAX`].
     fn range(

@@ -10,11 +10,11 @@ use std::sync::{
 use backplane::{Archive, ArchiveError, BoxFuture, Found, Head, Key, StoredEvent, View};
 use bytes::Bytes;
 use hyper::Method;
-use protocol::{ConversationId, UserId};
+use protocol::{ConversationId, SessionId, UserId};
 
 use crate::{
     peers::{CallError, Peers},
-    wire::{AskContacts, AskFind, AskHead, AskRange, AskView, Call},
+    wire::{AskContacts, AskEnded, AskFind, AskHead, AskRange, AskView, Call},
 };
 
 /// [`Archive`] at an api. Clones share its connections.
@@ -77,6 +77,13 @@ impl Archive for HttpArchive {
         people: Vec<UserId>,
     ) -> BoxFuture<'_, Result<Vec<UserId>, ArchiveError>> {
         Box::pin(async move { Ok(self.ask(AskContacts { user, people }).await?.people) })
+    }
+
+    fn ended(
+        &self,
+        sessions: Vec<(UserId, SessionId)>,
+    ) -> BoxFuture<'_, Result<Vec<SessionId>, ArchiveError>> {
+        Box::pin(async move { Ok(self.ask(AskEnded { sessions }).await?.sessions) })
     }
 
     fn range(

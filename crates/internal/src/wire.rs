@@ -10,7 +10,7 @@ use backplane::{
     Earlier, Found, GroupSize, Head, Key, Membership, ProducerState, StoredEvent, UserFlags, View,
 };
 use bytes::Bytes;
-use protocol::{ConversationId, EventKind, Pos, Producer, Role, UserId};
+use protocol::{ConversationId, EventKind, Pos, Producer, Role, SessionId, UserId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Bytes of a question: two hundred people who are watched are 4 KiB.
@@ -110,6 +110,14 @@ pub struct AskContacts {
     pub people: Vec<UserId>,
 }
 
+/// [`backplane::Archive::ended`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskEnded {
+    /// Whose, and which.
+    pub sessions: Vec<(UserId, SessionId)>,
+}
+
 /// [`backplane::Archive::range`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -137,6 +145,10 @@ impl Call for AskFind {
 impl Call for AskContacts {
     const PATH: &'static str = "/internal/v1/archive/contacts";
     type Answer = ContactsTold;
+}
+impl Call for AskEnded {
+    const PATH: &'static str = "/internal/v1/archive/ended";
+    type Answer = EndedTold;
 }
 impl Call for AskRange {
     const PATH: &'static str = "/internal/v1/archive/range";
@@ -310,6 +322,13 @@ impl FoundTold {
 pub struct ContactsTold {
     /// Those who may be watched.
     pub people: Vec<UserId>,
+}
+
+/// Answer to [`AskEnded`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EndedTold {
+    /// Those that are over.
+    pub sessions: Vec<SessionId>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

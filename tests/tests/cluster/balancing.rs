@@ -285,7 +285,7 @@ async fn a_reload_leaves_open_sockets_alone_for_as_long_as_it_says() {
 }
 
 /// Whether a worker of this nginx has stopped listening; workers say so in their title.
-fn shutting_down(folder: &std::path::Path) -> bool {
+pub(crate) fn shutting_down(folder: &std::path::Path) -> bool {
     let pid = std::fs::read_to_string(folder.join("nginx/nginx.pid")).unwrap_or_default();
     let parent = format!("PPid:\t{}\n", pid.trim());
     std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {

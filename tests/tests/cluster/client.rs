@@ -2,13 +2,14 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use hyper::Method;
 use loadtest::{
     frame::Incoming,
     http::Account,
     socket::{OpenError, Socket, Upgrade},
     wire,
 };
-use protocol::{ConversationId, Producer, UserId};
+use protocol::{ConversationId, ErrorCode, Producer, UserId};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -17,6 +18,7 @@ use crate::LIMIT;
 pub(crate) const PASSWORD: &str = "a long enough password";
 
 pub(crate) struct Person {
+    api: SocketAddr,
     pub(crate) account: Account,
     socket: Option<Socket>,
     producer: Producer,
@@ -28,7 +30,15 @@ impl Person {
         let mut account = Account::new(api, None);
         account.register(name, PASSWORD).await.unwrap();
         let producer = Producer(rand::random());
-        Self { account, socket: None, producer, no: 0 }
+        Self { api, account, socket: None, producer, no: 0 }
+    }
+
+    /// The same login, not connected yet: another tab, as far as the socket goes.
+    pub(crate) fn another(&self) -> Self {
+        let mut account = Account::new(self.api, None);
+        account.user = self.account.user;
+        account.socket_token.clone_from(&self.account.socket_token);
+        Self { api: self.api, account, socket: None, producer: Producer(rand::random()), no: 0 }
     }
 
     pub(crate) fn user(&self) -> UserId {
@@ -48,7 +58,7 @@ impl Person {
         self.try_connect(broker).await.unwrap();
     }
 
-    fn socket(&mut self) -> &mut Socket {
+    pub(crate) fn socket(&mut self) -> &mut Socket {
         self.socket.as_mut().expect("connected")
     }
 
@@ -74,6 +84,56 @@ impl Person {
         self.socket().queue(publish.as_bytes());
         let ack = self.next("ack", |ack| ack["no"] == no).await;
         ack["seq"].as_u64().unwrap()
+    }
+
+    /// Sends without waiting for the answer.
+    pub(crate) fn publish(&mut self, conversation: ConversationId, no: u64, text: &str) {
+        let publish = wire::publish(conversation, self.producer, no, text);
+        self.socket().queue(publish.as_bytes());
+    }
+
+    /// What is published next has numbers from 1 on again.
+    pub(crate) fn new_producer(&mut self) {
+        (self.producer, self.no) = (Producer(rand::random()), 0);
+    }
+
+    /// The answer to one publish: its seq, or why not and when to come again.
+    pub(crate) async fn answer(
+        &mut self,
+        no: u64,
+        limit: Duration,
+    ) -> Result<u64, (ErrorCode, Option<u64>)> {
+        let socket = self.socket();
+        let waited = timeout(limit, async {
+            loop {
+                let text = socket.next_text().await.unwrap_or_else(|e| panic!("{no}: {e}"));
+                let frame: Value = serde_json::from_slice(&text).unwrap();
+                if frame["no"] != no || !(frame["type"] == "ack" || frame["type"] == "error") {
+                    continue;
+                }
+                if frame["type"] == "ack" {
+                    return Ok(frame["seq"].as_u64().unwrap());
+                }
+                let code = serde_json::from_value(frame["code"].clone()).unwrap();
+                return Err((code, frame["retry_after_ms"].as_u64()));
+            }
+        });
+        waited.await.unwrap_or_else(|_| panic!("no answer to {no} within {limit:?}"))
+    }
+
+    /// All that is stored of a conversation, as the api tells it.
+    pub(crate) async fn events(&mut self, conversation: ConversationId) -> Vec<Value> {
+        let mut all: Vec<Value> = Vec::new();
+        loop {
+            let after = all.last().map_or(0, |e| e["to"].as_u64().or(e["seq"].as_u64()).unwrap());
+            let path = format!("/api/conversations/{conversation}/events?after={after}&limit=200");
+            let page = self.account.json(Method::GET, &path, None).await.unwrap();
+            let events = page["events"].as_array().unwrap();
+            if events.is_empty() {
+                return all;
+            }
+            all.extend(events.iter().cloned());
+        }
     }
 
     pub(crate) async fn hears(&mut self, text: &str) -> u64 {

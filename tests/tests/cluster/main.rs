@@ -5,14 +5,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up fails")]
 
+mod away;
 mod balancing;
 mod breaking;
 mod client;
 mod faults;
 mod flows;
+mod logout;
+mod members;
 mod operate;
+mod presence;
+mod reload;
+mod rolling;
 mod servers;
 mod starting;
+mod whole;
 mod wiped;
 
 use std::time::Duration;

@@ -6,7 +6,7 @@ use backplane::{
     AppendError, Archive, ArchiveError, BoxFuture, Found, Head, Key, Log, Room, StoredEvent,
     Verdict, View, memory_archive::MemoryArchive, sequencer::EPOCH_SKIP,
 };
-use protocol::{ConversationId, Pos, UserId};
+use protocol::{ConversationId, Pos, SessionId, UserId};
 
 use crate::bench::{
     append, ask, born, message, next, open_until_admitted, options, pause, persist, read_all, store,
@@ -136,6 +136,13 @@ impl Archive for Stuck {
         people: Vec<UserId>,
     ) -> BoxFuture<'_, Result<Vec<UserId>, ArchiveError>> {
         self.0.contacts(user, people)
+    }
+
+    fn ended(
+        &self,
+        sessions: Vec<(UserId, SessionId)>,
+    ) -> BoxFuture<'_, Result<Vec<SessionId>, ArchiveError>> {
+        self.0.ended(sessions)
     }
 
     fn range(
