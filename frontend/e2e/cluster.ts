@@ -91,21 +91,30 @@ async function placed(
   enter: (page: Page) => Promise<unknown>,
 ): Promise<Placed> {
   const page = await context.newPage();
-  const socket = new Socket(page);
+  const one = { name, context, page, socket: new Socket(page), broker: '' };
   await enter(page);
-  const broker = await moveAway(page, socket, taken);
-  return { name, context, page, socket, broker };
+  await moveAway(one, taken);
+  return one;
 }
 
 /** Reloads until the socket is on a broker that nobody has taken: nginx gives the one with the fewest connections. */
-async function moveAway(page: Page, socket: Socket, taken: string[]): Promise<string> {
+async function moveAway(one: Placed, taken: string[]): Promise<void> {
   for (let n = 0; n < MOVES_MAX; n++) {
-    const broker = await socket.broker();
-    if (!taken.includes(broker)) return broker;
-    socket.node = null;
-    await page.reload();
+    one.broker = await one.socket.broker();
+    if (!taken.includes(one.broker)) return;
+    one.socket.node = null;
+    await one.page.reload();
   }
   throw new Error(`${MOVES_MAX} connections, all on ${taken.join(', ')}`);
+}
+
+/** Each on a broker of its own again: whoever went to another address has another socket. */
+export async function apart(...people: Placed[]): Promise<void> {
+  const taken: string[] = [];
+  for (const one of people) {
+    await moveAway(one, taken);
+    taken.push(one.broker);
+  }
 }
 
 /** A new person, on a broker of their own. */
@@ -113,9 +122,10 @@ export async function personAway(
   browser: Browser,
   prefix: string,
   taken: string[] = [],
+  options: Parameters<Browser['newContext']>[0] = {},
 ): Promise<Placed> {
   const name = freshName(prefix);
-  return placed(await browser.newContext(), name, taken, (page) => register(page, name));
+  return placed(await browser.newContext(options), name, taken, (page) => register(page, name));
 }
 
 /** Another login of a person. */
