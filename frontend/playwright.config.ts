@@ -1,12 +1,16 @@
 import { defineConfig } from '@playwright/test';
 
+// Pictures are taken by hand: WEBCHAT_SCREENSHOTS names their folder, and the instance has to be empty.
+const byHand = process.env.WEBCHAT_SCREENSHOTS
+  ? []
+  : ['**/readme.spec.ts', '**/screenshots.spec.ts'];
+// `cargo xtask e2e` starts a cluster and names its folder.
+const ofCluster = process.env.WEBCHAT_CLUSTER ? [] : ['**/cluster.spec.ts'];
+
 /** The server under test is started by the caller (`./test`); one that has to be restarted is named by WEBCHAT_BIN. */
 export default defineConfig({
   testDir: 'e2e',
-  // Pictures are taken by hand: WEBCHAT_SCREENSHOTS names their folder, and the instance has to be empty.
-  testIgnore: process.env.WEBCHAT_SCREENSHOTS
-    ? []
-    : ['**/readme.spec.ts', '**/screenshots.spec.ts'],
+  testIgnore: [...byHand, ...ofCluster],
   outputDir: 'test-results',
   fullyParallel: false,
   // One instance, one administrator, and two cores: the specs share them in order.

@@ -190,6 +190,8 @@ mod tests {
         assert!(
             page.contains("broker_node_state{state=\"ready\"} 1") && page.ends_with("api_up 1\n")
         );
+        // The same words as in `welcome`: a client's complaint leads to the process.
+        assert!(page.contains("node=\"0000000000000001\"} 1"), "{page}");
         let (_, json) = ask(&node, request("GET", "/debug/shards")).await;
         assert_eq!(json.matches("\"connections\":0").count(), 2, "{json}");
         assert_eq!(ask(&node, request("GET", "/livez")).await.0, 200);

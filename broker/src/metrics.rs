@@ -226,6 +226,8 @@ impl Default for ShardMetrics {
 #[derive(Debug, Default)]
 #[allow(missing_docs, reason = "`render` documents each one")]
 pub struct NodeMetrics {
+    /// Which run of which process: what `welcome` calls `node`.
+    pub node: Number,
     pub shards: Vec<Arc<ShardMetrics>>,
     pub handshakes_ok: Number,
     pub handshakes: [Number; 6],
@@ -335,8 +337,9 @@ impl NodeMetrics {
     fn render_node(&self, out: &mut String) {
         let _ = writeln!(
             out,
-            "# HELP broker_build_info What runs here.\n# TYPE broker_build_info gauge\nbroker_build_info{{version=\"{}\"}} 1",
-            env!("CARGO_PKG_VERSION")
+            "# HELP broker_build_info What runs here.\n# TYPE broker_build_info gauge\nbroker_build_info{{version=\"{}\",node=\"{:016x}\"}} 1",
+            env!("CARGO_PKG_VERSION"),
+            self.node.get()
         );
         let _ = writeln!(
             out,

@@ -80,6 +80,7 @@ impl Node {
     pub fn new(config: BrokerConfig) -> Arc<Self> {
         let shards = config.n_shards();
         let metrics = NodeMetrics::new(shards);
+        metrics.node.set(config.node.0);
         metrics.connections_limit.set(config.connections_max as u64);
         Arc::new(Self {
             config,

@@ -2,7 +2,7 @@
 //!
 //! Owns: what is printed. Never does: start or end anything by itself. Talks to: the starter. Start reading at: [`run`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use loadtest::cluster::{
@@ -52,6 +52,9 @@ pub(crate) struct UpOptions {
     /// Further arguments of brokers and apis.
     #[arg(long = "arg", allow_hyphen_values = true)]
     arguments: Vec<String>,
+    /// Stays until its input ends, then ends the cluster and takes its folder away: whoever started it may die, too.
+    #[arg(long)]
+    hold: bool,
     #[command(flatten)]
     place: Place,
 }
@@ -59,9 +62,9 @@ pub(crate) struct UpOptions {
 /// Does it. Errors: in words for the terminal.
 pub(crate) async fn run(operation: Operation) -> anyhow::Result<()> {
     match operation {
-        Operation::Up(UpOptions { brokers, apis, arguments, place }) => {
+        Operation::Up(UpOptions { brokers, apis, arguments, hold, place }) => {
             let topology = Topology { brokers, apis, ..Topology::default() };
-            let folder = Some(place.dir);
+            let folder = Some(place.dir.clone());
             let options =
                 Options { topology, folder, arguments, detached: true, ..Options::default() };
             let mut cluster = Cluster::up(options).await?;
@@ -69,7 +72,7 @@ pub(crate) async fn run(operation: Operation) -> anyhow::Result<()> {
             for row in cluster.of_kind(Kind::Nginx) {
                 println!("\nopen http://localhost:{}", row.port);
             }
-            Ok(())
+            if hold { end_with_input(&place.dir).await } else { Ok(()) }
         }
         Operation::Down(place) => Cluster::attach(&place.dir)?.down().await,
         Operation::Status(place) => {
@@ -85,6 +88,15 @@ pub(crate) async fn run(operation: Operation) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+/// Others kill and restart processes meanwhile: the state file, not this run, knows which there are at the end.
+async fn end_with_input(folder: &Path) -> anyhow::Result<()> {
+    let ended = || std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+    tokio::task::spawn_blocking(ended).await??;
+    Cluster::attach(folder)?.down().await?;
+    std::fs::remove_dir_all(folder)?;
+    Ok(())
 }
 
 fn show(all: &[Status]) {
