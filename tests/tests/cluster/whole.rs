@@ -26,7 +26,7 @@ impl Whole {
     /// One api, and so many brokers. Everybody comes from this machine: no limits per address.
     pub(crate) async fn up(brokers: usize, nginx: bool, proxied: bool) -> Self {
         let options = Options {
-            topology: Topology { brokers, apis: 1, nginx },
+            topology: Topology { brokers, apis: 1, nginx, ..Topology::default() },
             arguments: vec!["--trusted-source".to_owned(), "127.0.0.0/8".to_owned()],
             nginx_shutdown: Duration::from_secs(1),
             proxied,
