@@ -9,6 +9,7 @@ mod balancing;
 mod breaking;
 mod client;
 mod faults;
+mod figures;
 mod flows;
 mod operate;
 mod servers;

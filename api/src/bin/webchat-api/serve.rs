@@ -14,7 +14,7 @@ use api::{
     internal_port::{self, Desk},
     persister,
     serve::{Doors, serve as serve_router},
-    store::{CountingArchive, CountingIngest},
+    store::{CountingArchive, CountingIngest, Ingest},
 };
 use backplane::Archive;
 use process::{
@@ -33,7 +33,7 @@ use tokio::{
 
 use crate::{
     admin::{self, Board},
-    parts,
+    parts::{self, Opened},
     settings::Settings,
 };
 
@@ -70,13 +70,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let secret = settings.shared.secret().map_err(anyhow::Error::msg)?;
     let store = parts::open_store(&settings.data, true)?;
     let keyring = Arc::new(parts::open_keys(&settings.data, true)?);
-    let partitions = settings.shared.logs.len() as u16;
-    let mut archive: Arc<dyn Archive> = Arc::new(StoreArchive::new(store.read.clone(), partitions));
-    let mut ingest = store.ingest;
-    if settings.store_counts_only {
-        archive = Arc::new(CountingArchive(archive));
-        ingest = Arc::new(CountingIngest(ingest));
-    }
+    let (archive, ingest) = sides(&settings, &store);
     let board = Board::new();
     let (stop, stopped) = watch::channel(false);
 
@@ -136,6 +130,17 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let _ = timeout(LAST_STORE_WITHIN, persister.caught_up()).await;
     tasks.shutdown().await;
     Ok(())
+}
+
+/// The store as brokers and the persister see it.
+fn sides(settings: &Settings, store: &Opened) -> (Arc<dyn Archive>, Arc<dyn Ingest>) {
+    let partitions = settings.shared.logs.len() as u16;
+    let archive: Arc<dyn Archive> = Arc::new(StoreArchive::new(store.read.clone(), partitions));
+    if settings.store_counts_only {
+        let ingest = Arc::new(CountingIngest(Arc::clone(&store.ingest)));
+        return (Arc::new(CountingArchive(archive)), ingest);
+    }
+    (archive, Arc::clone(&store.ingest))
 }
 
 fn config(settings: &Settings, public: &Port, clock: Clock) -> ApiConfig {
