@@ -20,8 +20,8 @@ use api::{
     persister::Seams,
     projection::Item,
     store::{
-        Anchor, Claim, DeadLetter, Holes, Ingest, Store, StoreError, StoreFuture, Viewer,
-        sqlite::SqliteStore,
+        Anchor, Claim, CountingArchive, CountingIngest, DeadLetter, Holes, Ingest, Store,
+        StoreError, StoreFuture, Viewer, sqlite::SqliteStore,
     },
 };
 use backplane::{
@@ -218,6 +218,20 @@ async fn expected() -> Vec<(Vec<(u64, Bytes)>, Vec<Item>)> {
     let contents = house.contents().await;
     assert_eq!(contents[0].0.len() + contents[1].0.len(), 8, "all events are there");
     contents
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_only_counts_keeps_nothing_and_w_goes_on() {
+    let house = House::open(|_| ()).await;
+    let store = Arc::new(CountingIngest(house.sqlite.clone()));
+    let _persister = house.persister(store.clone());
+    house.live_a_little().await;
+    house.settled().await;
+    assert!(house.contents().await.iter().all(|(events, items)| events.len() + items.len() == 0));
+    let archive: Arc<dyn Archive> = Arc::new(StoreArchive::new(Arc::clone(&house.store), 1));
+    assert!(archive.range(direct(), 1, 9).await.is_ok(), "the real one would say: nothing");
+    let refused = CountingArchive(archive).range(direct(), 1, 9).await.unwrap_err();
+    assert!(refused.to_string().contains("store_counts_only"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -85,6 +85,8 @@ pub struct Environment {
     pub command: String,
     /// `git rev-parse HEAD`, with `-dirty` if files differ.
     pub commit: String,
+    /// Optimised or not: of this program, and so of the servers next to it.
+    pub build: &'static str,
     /// Kernel release.
     pub kernel: String,
     /// Model of the processor.
@@ -114,6 +116,7 @@ impl Environment {
         Self {
             command: std::env::args().collect::<Vec<_>>().join(" "),
             commit: commit(),
+            build: if cfg!(debug_assertions) { "debug: no figures" } else { "release" },
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             cpu: after_colon(&read("/proc/cpuinfo"), "model name"),
             cores: std::thread::available_parallelism().map_or(1, usize::from),

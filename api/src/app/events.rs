@@ -39,6 +39,7 @@ impl App {
         limit: Option<usize>,
         min_seq: Option<u64>,
     ) -> Result<EventPage, AppError> {
+        self.stores_messages()?;
         let limit = limit.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX) as u64;
         let summary = self.summary(who, id).await?;
         let head = summary.conversation.head;

@@ -61,6 +61,18 @@ async fn at_most_two_hundred_events_come_at_once() {
 }
 
 #[tokio::test]
+async fn an_api_that_only_counts_says_so_to_whoever_needs_stored_messages() {
+    let server = Server::spawn_with(|config| config.counts_only = true).await;
+    let [ada, bob] = server.people(["ada", "bob"]).await;
+    let at = ada.direct(&bob).await;
+    for path in ["messages", "events"].map(|kind| format!("/api/conversations/{at}/{kind}")) {
+        ada.get(&path).await.refused(409, "conflict");
+    }
+    ada.get("/api/search?q=hello").await.refused(409, "conflict");
+    ada.get("/api/conversations").await.ok();
+}
+
+#[tokio::test]
 async fn what_is_not_there_yet_is_refused_as_retryable() {
     let mut server = Server::spawn().await;
     let [ada, bob] = server.people(["ada", "bob"]).await;

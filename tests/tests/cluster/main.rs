@@ -10,6 +10,7 @@ mod balancing;
 mod breaking;
 mod client;
 mod faults;
+mod figures;
 mod flows;
 mod logout;
 mod members;

@@ -133,15 +133,15 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The store as brokers ask it, and as the persister writes it.
+/// The store as brokers and the persister see it.
 fn sides(settings: &Settings, store: &Opened) -> (Arc<dyn Archive>, Arc<dyn Ingest>) {
     let partitions = settings.shared.logs.len() as u16;
     let archive: Arc<dyn Archive> = Arc::new(StoreArchive::new(store.read.clone(), partitions));
-    let ingest = Arc::clone(&store.ingest);
     if settings.store_counts_only {
-        return (Arc::new(CountingArchive(archive)), Arc::new(CountingIngest(ingest)));
+        let ingest = Arc::new(CountingIngest(Arc::clone(&store.ingest)));
+        return (Arc::new(CountingArchive(archive)), ingest);
     }
-    (archive, ingest)
+    (archive, Arc::clone(&store.ingest))
 }
 
 fn config(settings: &Settings, public: &Port, clock: Clock) -> ApiConfig {

@@ -233,8 +233,9 @@ local function write(keys, state, batch, n, ts)
     size = size + #part
   end
   local bytes = state.bytes + size
-  local entry = pack(ENTRY, ENTRY_VERSION, state.epoch, n, ts, bytes, batch.stored)
-    .. table.concat(batch.parts)
+  -- Put together at once: Redis's Lua hashes every byte of each string that it makes, and this one is the whole batch.
+  batch.parts[1] = pack(ENTRY, ENTRY_VERSION, state.epoch, n, ts, bytes, batch.stored)
+  local entry = table.concat(batch.parts)
   redis.call('XADD', keys[LOG], id_of(state.epoch, n), 'b', entry)
   local heads, producers = {}, {}
   for conversation, head in pairs(batch.heads) do
@@ -266,7 +267,8 @@ local function append(keys, args)
   if #ask > 0 then
     return { 'ask', ask }
   end
-  batch.parts, batch.stored = {}, 0
+  -- The first part is the entry's head, which is known last.
+  batch.parts, batch.stored = { '' }, 0
   local n, ts, verdicts = state.n + 1, math.max(now, state.ts), {}
   for _, run in ipairs(batch.runs) do
     judge(keys, state, batch, run, verdicts, n, ts)
