@@ -6,8 +6,8 @@ use std::{
 };
 
 use backplane::{BoxFuture, StoredEvent, memory_archive::MemoryArchive};
-use protocol::SessionId;
 use internal::{CallError, KeyKeeper, wire};
+use protocol::SessionId;
 use token::{Audience, Claims, keys};
 
 use super::*;
