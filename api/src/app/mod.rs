@@ -180,10 +180,12 @@ impl App {
         }
     }
 
-    /// Ends sockets and access tokens. The store has forgotten the sessions already, so a failure only delays their end
-    /// until their tokens expire.
-    async fn revoke(&self, revocation: Revocation) -> Result<(), AppError> {
+    /// Ends sockets and access tokens. The store has forgotten the sessions already, so a failure is no refusal: it only
+    /// delays their end, until live state is told again or a broker asks the store (ADR 0011).
+    async fn revoke(&self, revocation: Revocation) {
         let revoked = self.live().revoke(revocation, self.now_ms(), REVOKE_KEEP_MS).await;
-        revoked.map_err(|_| AppError::unavailable())
+        if let Err(error) = revoked {
+            tracing::warn!(%error, "a revocation could not be published");
+        }
     }
 }

@@ -124,7 +124,7 @@ impl App {
         }
         self.leave_all_groups(who).await?;
         self.store().delete_user(who.user).await?;
-        self.revoke(Revocation::User { user: who.user, except: None }).await?;
+        self.revoke(Revocation::User { user: who.user, except: None }).await;
         self.tell(who.user, Changed::Profile).await;
         Ok(())
     }

@@ -60,7 +60,7 @@ impl Whole {
         routes: &[Vec<SocketAddr>],
         connections: usize,
     ) -> (World, Fleet) {
-        let world = World::build(self.api(), "w", 8, 4).await.unwrap();
+        let world = World::build(self.api(), "writer", 8, 4).await.unwrap();
         let plan = FleetPlan { connections, window: 4, text_bytes: 64, per_second: 20, heal: HEAL };
         let fleet = Fleet::launch(&plan, routes, &world, &mut Pcg64Mcg::seed_from_u64(7));
         fleet.send();
