@@ -5,7 +5,7 @@ const byHand = process.env.WEBCHAT_SCREENSHOTS
   ? []
   : ['**/readme.spec.ts', '**/screenshots.spec.ts'];
 // `cargo xtask e2e` starts a cluster and names its folder.
-const ofCluster = process.env.WEBCHAT_CLUSTER ? [] : ['**/cluster.spec.ts'];
+const ofCluster = process.env.WEBCHAT_CLUSTER ? [] : ['**/cluster.spec.ts', '**/proxy.spec.ts'];
 
 /** The server under test is started by the caller (`./test`); one that has to be restarted is named by WEBCHAT_BIN. */
 export default defineConfig({

@@ -90,11 +90,14 @@ pub(crate) async fn run(operation: Operation) -> anyhow::Result<()> {
     }
 }
 
-/// Others kill and restart processes meanwhile: the state file, not this run, knows which there are at the end.
+/// The folder stays if something panicked. Others kill and restart processes meanwhile: the state file, not this run, knows which there are at the end.
 async fn end_with_input(folder: &Path) -> anyhow::Result<()> {
     let ended = || std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
     tokio::task::spawn_blocking(ended).await??;
-    Cluster::attach(folder)?.down().await?;
+    let mut cluster = Cluster::attach(folder)?;
+    cluster.down().await?;
+    let panics = cluster.panics();
+    anyhow::ensure!(panics.is_empty(), "{}", panics.join("\n"));
     std::fs::remove_dir_all(folder)?;
     Ok(())
 }

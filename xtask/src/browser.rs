@@ -64,12 +64,20 @@ impl Served {
     }
 }
 
+impl Served {
+    /// Ends a cluster. Fails if a process of it panicked or stayed.
+    fn end(mut self) -> Outcome {
+        // Waiting closes the input first.
+        let good = self.child.wait().is_ok_and(|status| status.success());
+        Outcome::check("the cluster of the browser tests ends in order", good)
+    }
+}
+
 impl Drop for Served {
     fn drop(&mut self) {
         if !self.ends_with_input {
             let _ = self.child.kill();
         }
-        // Waiting closes the input first.
         let _ = self.child.wait();
     }
 }
@@ -83,7 +91,13 @@ fn chromium() -> Option<std::path::PathBuf> {
 }
 
 /// What has to hold behind nginx as well, and what only several brokers can show.
-const CLUSTER_SPECS: [&str; 3] = ["e2e/chat.spec.ts", "e2e/cluster.spec.ts", "e2e/offline.spec.ts"];
+const CLUSTER_SPECS: [&str; 5] = [
+    "e2e/chat.spec.ts",
+    "e2e/cluster.spec.ts",
+    "e2e/extras.spec.ts",
+    "e2e/offline.spec.ts",
+    "e2e/proxy.spec.ts",
+];
 
 /// Runs all specs, or those whose path contains `filter`, on one fresh server (the first registers its administrator),
 /// then those of a cluster on a cluster.
@@ -103,6 +117,7 @@ pub(crate) fn run(filter: Option<&str>) -> anyhow::Result<Outcome> {
         let folder = target_dir().join(format!("e2e-cluster-{}", std::process::id()));
         let cluster = Served::cluster(&folder)?;
         outcome.add(playwright(&cluster.url, &specs, &[("WEBCHAT_CLUSTER", folder)])?);
+        outcome.add(cluster.end());
     }
     anyhow::ensure!(outcome.passed > 0 || !outcome.failures.is_empty(), "no browser test ran");
     Ok(outcome)
