@@ -7,7 +7,6 @@ use std::{
 
 use backplane::{BoxFuture, StoredEvent, memory_archive::MemoryArchive};
 use internal::{CallError, KeyKeeper, wire};
-use protocol::SessionId;
 use token::{Audience, Claims, keys};
 
 use super::*;
@@ -66,11 +65,14 @@ async fn every_wrong_question_has_its_named_answer() {
     let large = format!("{{\"user\":\"{}\"}}", "0".repeat(wire::QUESTION_BYTES_MAX));
     let everybody: Vec<String> = (1..=201).map(|user| format!("\"{}\"", UserId(user))).collect();
     let crowd = format!("{{\"user\":\"{ADA}\",\"people\":[{}]}}", everybody.join(","));
+    let logins = vec![format!("[\"{ADA}\",\"{}\"]", SessionId(1)); SESSIONS_MAX + 1];
+    let logins = format!("{{\"sessions\":[{}]}}", logins.join(","));
     let checks = [
         ("POST", view, "{", 400, "malformed"),
         ("POST", view, "{\"user\":7}", 400, "malformed"),
         ("POST", view, large.as_str(), 413, "too_large"),
         ("POST", "/internal/v1/archive/contacts", crowd.as_str(), 413, "too_large"),
+        ("POST", "/internal/v1/archive/ended", logins.as_str(), 413, "too_large"),
         ("GET", view, "", 404, "no_call"),
         ("POST", "/internal/v1/archive/write", "{}", 404, "no_call"),
     ];
