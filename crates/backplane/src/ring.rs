@@ -1,4 +1,4 @@
-//! The ring: followed batches on their way from one writer to the shards, each of which reads with its own cursor.
+//! The ring: followed batches on their way from the followers, one per partition, to the shards, each of which reads with its own cursor.
 //!
 //! Owns: slots and bells. Never does: wait for a reader. Talks to: tokio's `Notify`, as the bell.
 //! Start reading at: [`Reader::next`].
@@ -28,7 +28,7 @@ struct Slot {
     item: Item,
 }
 
-/// Shared between one writer and its readers.
+/// Shared between its writers, who take turns, and its readers, who never wait.
 #[derive(Debug)]
 pub struct Ring {
     slots: Box<[ArcSwapOption<Slot>]>,

@@ -1,6 +1,6 @@
 //! What processes tell a log that comes back with less than they have seen, on the simulated log.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::sync::Arc;
 
